@@ -1,0 +1,139 @@
+/**
+ * The loop: turns come in, lanes are woken, what they do comes back in by the front door.
+ *
+ * Holds the newest world for those who ask (control, lanes); nobody else keeps a copy. The one subscribe() is here.
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+import type { Observable, Subscription } from "rxjs";
+import { lanesOf, nextDueMs } from "../core/plan.js";
+import type { Signal } from "../core/signal.js";
+import type { Step } from "../core/step.js";
+import { emptyWorld, type World } from "../core/world.js";
+import type { HostEye } from "./host-eye.js";
+import { createPass } from "./lane.js";
+import { openPipeline, type Pipeline, type Turn } from "./pipeline.js";
+import type { Tools } from "./tools.js";
+import { Workqueue } from "./workqueue.js";
+
+export interface AgentParts {
+  readonly now: () => number;
+  /** The host's wakes and the VMs' links. */
+  readonly sources: readonly Observable<Signal>[];
+  readonly eye: HostEye;
+  /** Everything the steps work with; the world and the door are the agent's own. */
+  readonly tools: (world: () => World, post: Pipeline["post"]) => Tools;
+  readonly announce: (lane: string, step: Step) => Promise<void>;
+  /** Is told of every turn before the lanes are woken: the audit, the intents file. */
+  readonly onTurn: (turn: Turn) => void;
+  /** A broken promise that nobody below could answer for. The process is expected to end. */
+  readonly onError: (error: unknown) => void;
+}
+
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly #pipeline: Pipeline;
+  readonly #queue: Workqueue;
+  #world: World = emptyWorld;
+  #subscription: Subscription | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #watchers: { isMet: (world: World) => boolean; resolve: () => void }[] = [];
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+    this.#pipeline = openPipeline(parts.sources);
+    const pass = createPass({
+      tools: parts.tools(() => this.#world, this.post),
+      post: this.post,
+      announce: parts.announce,
+      isStopping: () => this.#queue.isStopping,
+    });
+    this.#queue = new Workqueue(pass, parts.onError);
+  }
+
+  get world(): World {
+    return this.#world;
+  }
+
+  /** The front door. */
+  readonly post = (signals: readonly Signal[]): void => {
+    this.#pipeline.post(signals);
+  };
+
+  /** Begins: what is known from the start first, then the sources. */
+  start(first: readonly Signal[]): void {
+    this.#subscription = this.#pipeline.turns$.subscribe({
+      next: (turn) => this.#onTurn(turn),
+      error: this.#parts.onError,
+    });
+    this.post(first);
+  }
+
+  /** Resolves when the world fulfils the condition, at once if it does already. */
+  until(isMet: (world: World) => boolean): Promise<void> {
+    if (isMet(this.#world)) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      this.#watchers.push({ isMet, resolve });
+    });
+  }
+
+  /** Resolves when no lane has anything to do. */
+  settled(): Promise<void> {
+    return this.#queue.idle();
+  }
+
+  /** Ends: no new step, sources closed. Resolves when the running steps have ended; the caller sets the limit. */
+  stop(): Promise<void> {
+    this.#queue.stop();
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
+    }
+    const idle = this.#queue.idle();
+    return idle.finally(() => this.#subscription?.unsubscribe());
+  }
+
+  /** Closes the sources without waiting for anything. */
+  abandon(): void {
+    this.#subscription?.unsubscribe();
+  }
+
+  #onTurn(turn: Turn): void {
+    this.#world = turn.world;
+    this.#parts.onTurn(turn);
+    for (const signal of turn.signals) {
+      if (signal.kind === "look-wanted") {
+        this.#look(signal.source);
+      }
+    }
+    this.#watchers = this.#watchers.filter((watcher) => {
+      const isMet = watcher.isMet(turn.world);
+      if (isMet) {
+        watcher.resolve();
+      }
+      return !isMet;
+    });
+    for (const lane of lanesOf(turn.world)) {
+      this.#queue.wake(lane);
+    }
+    this.#arm();
+  }
+
+  #look(source: Parameters<HostEye["look"]>[0]): void {
+    this.#parts.eye.look(source).then((signal) => this.post([signal]), this.#parts.onError);
+  }
+
+  /** Sets the alarm for the moment at which time alone changes a plan. */
+  #arm(): void {
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
+      this.#timer = null;
+    }
+    const due = nextDueMs(this.#world);
+    if (due === null || this.#queue.isStopping) {
+      return;
+    }
+    const delayMs = Math.max(10, due - this.#parts.now());
+    this.#timer = setTimeout(() => this.post([{ kind: "tick", atMs: this.#parts.now() }]), delayMs);
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * One pass of one lane: plan from the newest world, do the first step, plan again, until nothing is left to do.
+ *
+ * A step is executed only if a fresh look at the host still calls for it; its line is in the audit, on disk, before.
+ */
+import type { AgentError } from "../base/error.js";
+import { plan } from "../core/plan.js";
+import { type Scene, setScene } from "../core/scene.js";
+import type { Signal } from "../core/signal.js";
+import type { Outcome, Step } from "../core/step.js";
+import type { World } from "../core/world.js";
+import { execute } from "./executor.js";
+import type { Tools } from "./tools.js";
+
+export interface LaneDeps {
+  readonly tools: Tools;
+  readonly post: (signals: readonly Signal[]) => void;
+  /** Resolves once the line is on disk. @throws {AgentError} when it cannot be written. */
+  readonly announce: (lane: string, step: Step) => Promise<void>;
+  readonly isStopping: () => boolean;
+}
+
+/** Makes the pass function of the workqueue. */
+export function createPass(deps: LaneDeps): (lane: string) => Promise<void> {
+  const scenes = new SceneCache();
+  return async (lane) => {
+    let last = "";
+    while (!deps.isStopping()) {
+      const world = deps.tools.world();
+      const step = plan(world, lane, scenes.of(world)).steps[0];
+      if (step === undefined || world.mode === "observe") {
+        return;
+      }
+      if (touchesHost(step)) {
+        deps.post([await deps.tools.eye.look("step")]);
+        const fresh = deps.tools.world();
+        if (!isSame(step, plan(fresh, lane, scenes.of(fresh)).steps[0])) {
+          continue;
+        }
+      }
+      const key = JSON.stringify(step);
+      await perform(deps, lane, step, key === last);
+      last = key;
+    }
+  };
+}
+
+async function perform(deps: LaneDeps, lane: string, step: Step, isRepeated: boolean): Promise<void> {
+  const { tools, post } = deps;
+  post([{ kind: "step-started", atMs: tools.now(), lane, step }]);
+  const refusal = await announcement(deps, lane, step);
+  const deed = refusal === null ? await execute(step, tools) : { outcome: refusal, seen: [] };
+  const outcome = isRepeated && deed.outcome.kind === "done" ? noProgress : deed.outcome;
+  post([...deed.seen, { kind: "step-ended", atMs: tools.now(), lane, step, outcome }]);
+}
+
+/** A step that succeeds and is called for again at once has not changed what it should have: rest, do not spin. */
+const noProgress: Outcome = {
+  kind: "failed",
+  code: "agent.no-progress",
+  detail: "the step reported success but the world shows no change",
+};
+
+async function announcement(deps: LaneDeps, lane: string, step: Step): Promise<Outcome | null> {
+  try {
+    await deps.announce(lane, step);
+    return null;
+  } catch (error) {
+    const { code, message } = error as AgentError;
+    return { kind: "failed", code: code ?? "bug", detail: message };
+  }
+}
+
+function touchesHost(step: Step): boolean {
+  return step.kind === "bind" || step.kind === "release" || step.kind === "attach";
+}
+
+function isSame(a: Step, b: Step | undefined): boolean {
+  return b !== undefined && JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Lanes that plan from the same world share one decision. */
+class SceneCache {
+  #world: World | null = null;
+  #scene: Scene | null = null;
+
+  of(world: World): Scene {
+    if (this.#scene === null || this.#world !== world) {
+      this.#world = world;
+      this.#scene = setScene(world);
+    }
+    return this.#scene;
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * The steps that change the host: bind, release, and the two that only write the ledger.
+ */
+import { UndoStack } from "../base/undo.js";
+import { type Device, identityOf } from "../core/device.js";
+import { isLeaseOf, type Lease } from "../core/lease.js";
+import type { Signal } from "../core/signal.js";
+import type { Outcome, StepOf } from "../core/step.js";
+import type { Deed, HostDeed, Tools } from "./tools.js";
+
+/** Leases the unit, then moves it to its vfio driver; all of it or nothing. */
+export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed> {
+  const holders = await tools.host.holders(step.iommuGroup);
+  const isOpenElsewhere = holders.length > 0 && !isGroupOfVm(step, tools);
+  if (isOpenElsewhere) {
+    return refusal(
+      "group-busy",
+      `IOMMU group ${step.iommuGroup} is open in process ${holders.join(", ")}`,
+      await seen(tools),
+    );
+  }
+  const leases = await leasesFor(step, tools);
+  if (leases === null) {
+    return {
+      outcome: { kind: "cancelled", detail: "the host has changed since the plan" },
+      seen: await seen(tools),
+    };
+  }
+  await tools.leases.put(leases);
+  const outcome = await bindAll(leases, tools);
+  return { outcome, seen: await seen(tools) };
+}
+
+/** Whether the VM itself has the IOMMU group open because it has another member of it. */
+function isGroupOfVm(step: StepOf<"bind">, tools: Tools): boolean {
+  const world = tools.world();
+  const status = world.vms.get(step.vm);
+  return (
+    status?.kind === "up" &&
+    status.view.attached.some(
+      (entry) => entry.address !== null && world.devices.get(entry.address)?.iommuGroup === step.iommuGroup,
+    )
+  );
+}
+
+async function leasesFor(step: StepOf<"bind">, tools: Tools): Promise<Lease[] | null> {
+  const leases: Lease[] = [];
+  for (const [addresses, role] of [
+    [step.companions, "companion"],
+    [step.members, "claimed"],
+  ] as const) {
+    for (const address of addresses) {
+      const device = tools.world().devices.get(address);
+      if (device === undefined) {
+        return null;
+      }
+      leases.push(await leaseFor(step, device, role, tools));
+    }
+  }
+  return leases;
+}
+
+/** The lease of a device: the one that stands keeps what the device was before we ever touched it. */
+async function leaseFor(
+  step: StepOf<"bind">,
+  device: Device,
+  role: Lease["role"],
+  tools: Tools,
+): Promise<Lease> {
+  const standing = tools.leases.get(device.address);
+  if (standing !== undefined && standing.vm === step.vm && isLeaseOf(standing, device)) {
+    return { ...standing, rule: step.rule, role };
+  }
+  return {
+    address: device.address,
+    vm: step.vm,
+    rule: step.rule,
+    role,
+    bootId: tools.world().bootId,
+    identity: identityOf(device),
+    appearance: device.appearance,
+    original: await tools.host.readOriginal(device.address),
+  };
+}
+
+async function bindAll(leases: readonly Lease[], tools: Tools): Promise<Outcome> {
+  const undo = new UndoStack();
+  for (const lease of leases) {
+    undo.push(`lease of ${lease.address}`, () => giveBack(lease, tools));
+    const deed =
+      lease.role === "companion" ? await tools.host.reserveCompanion(lease) : await tools.host.bind(lease);
+    if (deed.kind !== "done") {
+      const { undone, failed } = await undo.unwind();
+      const tail = [
+        undone.length === 0 ? "" : `; undone: ${undone.join(", ")}`,
+        failed.length === 0 ? "" : `; could not undo: ${failed.map((entry) => entry.detail).join(", ")}`,
+      ].join("");
+      return outcomeOf(deed, `cannot bind ${lease.address}`, tail);
+    }
+  }
+  return { kind: "done" };
+}
+
+async function giveBack(lease: Lease, tools: Tools): Promise<void> {
+  const deed = await tools.host.release(lease);
+  if (deed.kind !== "done") {
+    throw new Error(deed.detail);
+  }
+  await tools.leases.end([lease.address]);
+}
+
+/** Gives one device back to the host, exactly as it was. The lease ends only after that has been read back. */
+export async function releaseDevice(step: StepOf<"release">, tools: Tools): Promise<Deed> {
+  const lease = tools.leases.get(step.address);
+  const device = tools.world().devices.get(step.address);
+  if (lease === undefined || !isLeaseOf(lease, device)) {
+    return {
+      outcome: { kind: "cancelled", detail: "the lease does not speak of this card" },
+      seen: await seen(tools),
+    };
+  }
+  const holders = await holdersOf(device, tools);
+  if (holders.length > 0) {
+    const detail = `IOMMU group ${device?.iommuGroup} is still open in process ${holders.join(", ")}`;
+    return refusal("group-busy", detail, await seen(tools));
+  }
+  const deed = await tools.host.release(lease);
+  if (deed.kind === "done") {
+    await tools.leases.end([step.address]);
+  }
+  return { outcome: outcomeOf(deed, `cannot release ${step.address}`, ""), seen: await seen(tools) };
+}
+
+/** Closes the note about a card that is gone. Nothing is written to the host. */
+export async function forgetLease(step: StepOf<"forget">, tools: Tools): Promise<Deed> {
+  await tools.leases.end([step.address]);
+  return { outcome: { kind: "done" }, seen: [] };
+}
+
+/** Writes down a device of ours that was found in a VM. What it was before is not known. */
+export async function adoptDevice(step: StepOf<"adopt">, tools: Tools): Promise<Deed> {
+  const device = tools.world().devices.get(step.address);
+  if (device === undefined) {
+    return { outcome: { kind: "cancelled", detail: "the card is gone" }, seen: await seen(tools) };
+  }
+  await tools.leases.put([
+    {
+      address: step.address,
+      vm: step.vm,
+      rule: step.rule,
+      role: "claimed",
+      bootId: tools.world().bootId,
+      identity: identityOf(device),
+      appearance: device.appearance,
+      original: null,
+    },
+  ]);
+  return { outcome: { kind: "done" }, seen: [] };
+}
+
+async function holdersOf(device: Device | undefined, tools: Tools): Promise<readonly number[]> {
+  return typeof device?.iommuGroup === "number" ? tools.host.holders(device.iommuGroup) : [];
+}
+
+async function seen(tools: Tools): Promise<Signal[]> {
+  return [await tools.eye.look("step")];
+}
+
+function refusal(reason: "group-busy", detail: string, signals: readonly Signal[]): Deed {
+  return { outcome: { kind: "refused", reason, detail, isWorthRetrying: true }, seen: signals };
+}
+
+function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
+  switch (deed.kind) {
+    case "done":
+      return { kind: "done" };
+    case "stuck":
+      return {
+        kind: "refused",
+        reason: "stuck",
+        detail: `${what}: ${deed.detail}${tail}`,
+        isWorthRetrying: true,
+      };
+    case "failed":
+      return { kind: "failed", code: deed.code, detail: `${what}: ${deed.detail}${tail}` };
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The steps that change a VM: attach a unit, ask a device to leave.
+ */
+import type { Signal } from "../core/signal.js";
+import type { Outcome, Placement, StepOf } from "../core/step.js";
+import type { Deed, HostDeed, Tools, VmHands } from "./tools.js";
+
+/** Hands a bound unit to the VM, one device after the other; on a refusal what went in is asked out again. */
+export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<Deed> {
+  const vm = tools.vm(step.vm);
+  if (vm === undefined) {
+    return { outcome: { kind: "cancelled", detail: `no VM named ${step.vm}` }, seen: [] };
+  }
+  const access = await grantNode(step, tools);
+  if (access.kind !== "done") {
+    const detail = `cannot give the node of IOMMU group ${step.iommuGroup} to QEMU's user: ${access.detail}`;
+    return { outcome: { kind: "failed", code: "host.node-access", detail }, seen: [] };
+  }
+  const plugged: Placement[] = [];
+  for (const placement of step.placements) {
+    const outcome = await vm.attach(placement);
+    if (outcome.kind !== "done") {
+      const undone = outcome.kind === "timed-out" ? [] : await plugOut(step, plugged, vm, tools);
+      return { outcome, seen: [await lookAt(step.vm, vm, tools), ...undone] };
+    }
+    plugged.push(placement);
+  }
+  return { outcome: { kind: "done" }, seen: [await lookAt(step.vm, vm, tools)] };
+}
+
+/** QEMU opens the IOMMU group's node as its own user; each bind recreates it as root's (facts.md 8). */
+async function grantNode(step: StepOf<"attach">, tools: Tools): Promise<HostDeed> {
+  if (step.nodeOwner === null || step.nodeOwner.uid === 0) {
+    return { kind: "done" };
+  }
+  const { uid, gid } = step.nodeOwner;
+  const before = await tools.host.nodeOwner(step.iommuGroup);
+  if (before.uid === uid) {
+    return { kind: "done" };
+  }
+  const leases = step.placements.flatMap((placement) => tools.leases.get(placement.address) ?? []);
+  await tools.leases.put(leases.map((lease) => ({ ...lease, nodeOwner: lease.nodeOwner ?? before })));
+  return tools.host.giveNode(step.iommuGroup, uid, gid);
+}
+
+/** The way back: last in, first out. A guest that does not let go at once leaves a pending unplug behind. */
+async function plugOut(
+  step: StepOf<"attach">,
+  plugged: readonly Placement[],
+  vm: VmHands,
+  tools: Tools,
+): Promise<Signal[]> {
+  const signals: Signal[] = [];
+  for (const { address, id } of [...plugged].reverse()) {
+    const outcome = await vm.detach(id, address);
+    if (outcome.kind === "pending") {
+      const why = "another device of its unit was refused";
+      signals.push({
+        kind: "step-ended",
+        atMs: tools.now(),
+        lane: step.vm,
+        step: { kind: "detach", vm: step.vm, id, address, why },
+        outcome,
+      });
+    }
+  }
+  return signals;
+}
+
+/** Asks the VM to let go of a device. `pending` is a good answer: the lane does not wait for a guest. */
+export async function detachDevice(step: StepOf<"detach">, tools: Tools): Promise<Deed> {
+  const vm = tools.vm(step.vm);
+  if (vm === undefined) {
+    return { outcome: { kind: "cancelled", detail: `no VM named ${step.vm}` }, seen: [] };
+  }
+  const outcome: Outcome = await vm.detach(step.id, step.address);
+  return { outcome, seen: [await lookAt(step.vm, vm, tools)] };
+}
+
+async function lookAt(name: string, vm: VmHands, tools: Tools): Promise<Signal> {
+  return { kind: "vm-seen", atMs: tools.now(), vm: name, status: await vm.look() };
+}

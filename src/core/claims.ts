@@ -1,0 +1,102 @@
+/**
+ * What the rules say about each device, before anybody's moment, group or neighbour is looked at.
+ */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import type { HeldReason } from "./held.js";
+import { isBridgeDevice } from "./iommu-group.js";
+import { delicacyOf } from "./pci-class.js";
+import type { Policy, Rule } from "./policy.js";
+import { evaluateSelector } from "./selector.js";
+
+/** A device that one or more rules speak of. */
+export interface DeviceClaim {
+  readonly device: Device;
+  /** The rules that match, in file order. */
+  readonly rules: readonly Rule[];
+  /** Why nobody may have it for its own sake; `null` when nothing stands against it. */
+  readonly against: HeldReason | null;
+}
+
+/**
+ * Evaluates every rule on every device.
+ *
+ * Claims for the same VM never conflict; claims of two VMs on one device do, and then nobody gets it
+ * (semantics.md 4). An unknown fact is no match: the device is held until it is known (semantics.md 3).
+ */
+export function claimsOf(
+  policy: Policy,
+  devices: Iterable<Device>,
+  protections: ReadonlyMap<PciAddress, string>,
+): ReadonlyMap<PciAddress, DeviceClaim> {
+  const claims = new Map<PciAddress, DeviceClaim>();
+  for (const device of devices) {
+    const claim = claimOf(policy, device, protections);
+    if (claim !== null) {
+      claims.set(device.address, claim);
+    }
+  }
+  return claims;
+}
+
+/** What one rule says about one device, where it says anything. */
+type Finding =
+  | { readonly kind: "match"; readonly rule: Rule }
+  | { readonly kind: "unknown"; readonly keys: readonly string[] }
+  | { readonly kind: "delicate"; readonly what: string };
+
+function claimOf(
+  policy: Policy,
+  device: Device,
+  protections: ReadonlyMap<PciAddress, string>,
+): DeviceClaim | null {
+  const findings = policy.rules.flatMap((rule) => findingOf(rule, device));
+  const rules = findings.flatMap((finding) => (finding.kind === "match" ? [finding.rule] : []));
+  if (rules.length > 0) {
+    return { device, rules, against: objectionTo(device, rules, protections) };
+  }
+  const keys = findings.flatMap((finding) => (finding.kind === "unknown" ? finding.keys : []));
+  if (keys.length > 0) {
+    return { device, rules, against: { kind: "fact-unknown", keys: [...new Set(keys)] } };
+  }
+  const [first] = findings;
+  return first?.kind === "delicate"
+    ? { device, rules, against: { kind: "delicate-class", what: first.what } }
+    : null;
+}
+
+function findingOf(rule: Rule, device: Device): Finding[] {
+  const { verdict, keys } = evaluateSelector(rule.match, device);
+  if (verdict === "no-match") {
+    return [];
+  }
+  if (verdict === "unknown") {
+    return [{ kind: "unknown", keys: keys.filter((key) => key.verdict === "unknown").map((key) => key.key) }];
+  }
+  const what = rule.match.isWildcardOnly ? delicacyOf(device.class) : undefined;
+  return [what === undefined ? { kind: "match", rule } : { kind: "delicate", what }];
+}
+
+function objectionTo(
+  device: Device,
+  rules: readonly Rule[],
+  protections: ReadonlyMap<PciAddress, string>,
+): HeldReason | null {
+  const because = isBridgeDevice(device) ? "bridges are never taken" : protections.get(device.address);
+  if (because !== undefined) {
+    return { kind: "protected", because };
+  }
+  const vms = [...new Set(rules.map((rule) => rule.vm))];
+  if (vms.length > 1) {
+    return { kind: "conflict", rules: rules.map((rule) => rule.name), vms };
+  }
+  if (typeof device.iommuGroup !== "number") {
+    return { kind: "no-iommu-group" };
+  }
+  return null;
+}
+
+/** The VM that a claim is for; `undefined` when nobody may have the device. */
+export function claimant(claim: DeviceClaim | undefined): string | undefined {
+  return claim === undefined || claim.against !== null ? undefined : claim.rules[0]?.vm;
+}

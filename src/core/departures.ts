@@ -1,0 +1,180 @@
+/**
+ * What has to leave one VM, and what has to go back to the host after it has left.
+ */
+import { backoffOf } from "./backoff.js";
+import type { HeldReason } from "./held.js";
+import { isLeaseOf, type Lease } from "./lease.js";
+import { detachObjection, isUnclaimed } from "./lost.js";
+import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
+import { retryHeld } from "./readiness.js";
+import type { Move, Scene } from "./scene.js";
+import { isUnplugDue } from "./unplug.js";
+import { type Attached, isPluggableState } from "./vm.js";
+import { pairKey, vmStatus } from "./world.js";
+
+/** The detach and adopt moves of a VM that answers. */
+export function planDetaches(scene: Scene, vm: string): Move[] {
+  const status = vmStatus(scene.world, vm);
+  if (status.kind !== "up") {
+    return [];
+  }
+  return status.view.attached.flatMap((entry) => {
+    if (entry.address === null || !isOurs(scene.world, vm, entry)) {
+      return [];
+    }
+    const lease = scene.world.leases.get(entry.address);
+    const device = scene.world.devices.get(entry.address);
+    const isGone = device === undefined || (lease !== undefined && !isLeaseOf(lease, device));
+    if (isGone) {
+      return [detachMove(scene, vm, entry, "the card is gone from the host", null)];
+    }
+    if (lease === undefined) {
+      const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
+      return [{ step: { kind: "adopt", vm, rule, address: entry.address } }];
+    }
+    if (isUnclaimed(scene.assignment, vm, entry.address)) {
+      return [
+        detachMove(
+          scene,
+          vm,
+          entry,
+          "no rule claims it any more",
+          detachObjection(scene.world, scene.assignment),
+        ),
+      ];
+    }
+    return [];
+  });
+}
+
+function detachMove(
+  scene: Scene,
+  vm: string,
+  entry: Attached,
+  why: string,
+  objection: HeldReason | null,
+): Move {
+  const { world } = scene;
+  const address = entry.address;
+  const id = entry.id ?? entry.path;
+  if (address === null) {
+    throw new RangeError("a device without an address is never ours");
+  }
+  const held = (reason: HeldReason): Move => ({
+    held: { address, vm, rule: world.leases.get(address)?.rule ?? null, reason },
+  });
+  const status = vmStatus(world, vm);
+  if (!entry.canUnplug) {
+    return held({ kind: "cannot-unplug", vm, id: entry.id });
+  }
+  const unplug = world.unplugs.get(pairKey(vm, id));
+  if (unplug !== undefined && !isUnplugDue(unplug, world.nowMs)) {
+    return held({ kind: "unplug-pending", vm, times: unplug.times, sinceMs: unplug.firstAskedMs });
+  }
+  if (unplug === undefined && objection !== null) {
+    return held(objection);
+  }
+  if (status.kind === "up" && !isPluggableState(status.view.runState)) {
+    return held({ kind: "vm-not-ready", vm, runState: status.view.runState });
+  }
+  const rest = retryHeld(world, "leave", vm, address);
+  return rest === null ? { step: { kind: "detach", vm, id, address, why } } : held(rest);
+}
+
+/** The release and forget moves of the leases of one VM, whether or not it runs. */
+export function planReleases(scene: Scene, vm: string, isOrphaned = false): Move[] {
+  return [...scene.world.leases.values()]
+    .filter((lease) => lease.vm === vm)
+    .flatMap((lease) =>
+      lease.role === "companion" ? companionMove(scene, lease) : releaseMove(scene, lease),
+    )
+    .filter((move) => !isOrphaned || ("step" in move && move.step.kind === "forget"));
+}
+
+function releaseMove(scene: Scene, lease: Lease): Move[] {
+  const { world, taken } = scene;
+  const { address, vm } = lease;
+  if (taken.has(address)) {
+    return [];
+  }
+  const held = (reason: HeldReason): Move[] => [{ held: { address, vm, rule: lease.rule, reason } }];
+  const device = world.devices.get(address);
+  const isGone = device === undefined || !isLeaseOf(lease, device);
+  if (!isVmTransparent(world, vm) && isKnownVm(scene, vm)) {
+    return isGone || !isWanted(scene, lease) ? held(describeOpaque(scene, vm)) : [];
+  }
+  if (isGone) {
+    return [{ step: { kind: "forget", vm, address, why: "the card is gone" } }];
+  }
+  const why = releaseReason(scene, lease);
+  if (why === null) {
+    return [];
+  }
+  const sibling =
+    typeof device.iommuGroup === "number" ? occupantOfGroup(world, taken, device.iommuGroup) : undefined;
+  if (sibling !== undefined) {
+    return held({ kind: "in-vm-elsewhere", vm: `${sibling.vm} (its IOMMU group)` });
+  }
+  const rest = retryHeld(world, "leave", vm, address);
+  return rest === null ? [{ step: { kind: "release", vm, address, why } }] : held(rest);
+}
+
+function isKnownVm(scene: Scene, vm: string): boolean {
+  return scene.world.policy?.vms.some((spec) => spec.name === vm) === true;
+}
+
+function isWanted(scene: Scene, lease: Lease): boolean {
+  return scene.assignment.byDevice.get(lease.address)?.vm === lease.vm;
+}
+
+/** Why a leased device that is in no VM goes back to the host; `null` while it is to stay bound. */
+function releaseReason(scene: Scene, lease: Lease): string | null {
+  const { world } = scene;
+  if (!isWanted(scene, lease)) {
+    return "no rule gives it to this VM any more";
+  }
+  if (backoffOf(world, "arrive", lease.vm, lease.address)?.untilMs === null) {
+    return "QEMU refused it for good";
+  }
+  const status = vmStatus(world, lease.vm);
+  const keepMs = world.policy?.limits.keepAfterVmGoneMs ?? Number.POSITIVE_INFINITY;
+  return status.kind === "absent" && world.nowMs >= status.sinceMs + keepMs
+    ? `the VM has been gone for ${Math.round(keepMs / 1000)} s`
+    : null;
+}
+
+function describeOpaque(scene: Scene, vm: string): HeldReason {
+  const status = vmStatus(scene.world, vm);
+  return {
+    kind: "vm-unreachable",
+    vm,
+    why: status.kind === "unreachable" ? status.reason : "not looked at yet",
+  };
+}
+
+/** A companion's override goes when the last claimed member of its IOMMU group has gone. */
+function companionMove(scene: Scene, lease: Lease): Move[] {
+  const { world } = scene;
+  const device = world.devices.get(lease.address);
+  if (!isLeaseOf(lease, device)) {
+    return [{ step: { kind: "forget", vm: lease.vm, address: lease.address, why: "the card is gone" } }];
+  }
+  const isNeeded = [...world.leases.values()].some(
+    (other) =>
+      other.role === "claimed" && world.devices.get(other.address)?.iommuGroup === device?.iommuGroup,
+  );
+  const rest = retryHeld(world, "leave", lease.vm, lease.address);
+  if (isNeeded || rest !== null) {
+    return [];
+  }
+  return [
+    {
+      step: {
+        kind: "release",
+        vm: lease.vm,
+        address: lease.address,
+        why: "its IOMMU group is not in use any more",
+      },
+    },
+  ];
+}

@@ -1,0 +1,77 @@
+/**
+ * One PCI function of the host, as a fresh look at sysfs shows it.
+ *
+ * Field names are those of the recorded machines (`pci-machine/1`). A field that is absent is not known;
+ * `null` means known to be absent (no driver, no IOMMU group). Zero is a value.
+ */
+import type { PciAddress } from "./address.js";
+
+/** The facts about one PCI function. Every text is lower-case hex without `0x` unless said otherwise. */
+export interface Device {
+  readonly address: PciAddress;
+  /** Four hex digits. */
+  readonly vendor?: string;
+  /** Four hex digits. */
+  readonly device?: string;
+  readonly subsystemVendor?: string;
+  readonly subsystemDevice?: string;
+  /** Six hex digits: base class, subclass, programming interface; four where a recording lacks the last. */
+  readonly class?: string;
+  readonly revision?: string;
+  /** As in sysfs: -1 where the firmware did not say. */
+  readonly numaNode?: number;
+  /** Number of the IOMMU group; `null` where the device has none (or only a no-IOMMU one). */
+  readonly iommuGroup?: number | null;
+  /** Name of the bound driver; `null` when none is bound. */
+  readonly driver?: string | null;
+  /** The bridge above; `null` on a root bus. */
+  readonly parent?: PciAddress | null;
+  /** Domain and bus number of the root bus, such as `0000:00`. */
+  readonly rootBus?: string;
+  readonly bootVga?: boolean;
+  /** The physical function of a VF; `null` for any other device. */
+  readonly physfn?: PciAddress | null;
+  /** Inode of the device's sysfs folder: another one means the device went away and came back. */
+  readonly appearance: string;
+}
+
+/** What makes a card the same card: its ids. (The serial joins them where it could be read.) */
+export interface Identity {
+  readonly vendor: string | null;
+  readonly device: string | null;
+  readonly subsystemVendor: string | null;
+  readonly subsystemDevice: string | null;
+}
+
+/** The identity of a device as far as sysfs shows it. */
+export function identityOf(device: Device): Identity {
+  return {
+    vendor: device.vendor ?? null,
+    device: device.device ?? null,
+    subsystemVendor: device.subsystemVendor ?? null,
+    subsystemDevice: device.subsystemDevice ?? null,
+  };
+}
+
+/** Whether two identities name the same kind of card. */
+export function isSameIdentity(a: Identity, b: Identity): boolean {
+  return (
+    a.vendor === b.vendor &&
+    a.device === b.device &&
+    a.subsystemVendor === b.subsystemVendor &&
+    a.subsystemDevice === b.subsystemDevice
+  );
+}
+
+/**
+ * Whether the device is held by a vfio driver: `vfio-pci` itself or a variant such as `mlx5_vfio_pci`
+ * (kernel: drivers/vfio/pci).
+ */
+export function isOnVfio(device: Device): boolean {
+  return isVfioDriver(device.driver ?? null);
+}
+
+/** Whether a driver name is that of vfio-pci or one of its variants. */
+export function isVfioDriver(driver: string | null): boolean {
+  return driver !== null && /(^|[-_])vfio[-_]pci$/.test(driver);
+}

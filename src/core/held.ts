@@ -1,0 +1,161 @@
+/**
+ * Every way of "would but may not", as values with what a person needs to know to change it.
+ * `kind` is for programs and never changes its meaning; the sentence is for people.
+ */
+import { unreachable } from "../base/error.js";
+import type { PciAddress } from "./address.js";
+
+/** A member of an IOMMU group that keeps the group from being taken. */
+export interface Blocker {
+  readonly address: PciAddress;
+  readonly driver: string | null;
+  /** VM that another rule wants it for; `null` when no rule does. */
+  readonly vm: string | null;
+}
+
+export type HeldReason =
+  // decided by assign: no rule or no VM can change by itself
+  | { readonly kind: "protected"; readonly because: string }
+  | { readonly kind: "delicate-class"; readonly what: string }
+  | { readonly kind: "fact-unknown"; readonly keys: readonly string[] }
+  | { readonly kind: "conflict"; readonly rules: readonly string[]; readonly vms: readonly string[] }
+  | { readonly kind: "no-iommu-group" }
+  | {
+      readonly kind: "iommu-group-blocked";
+      readonly iommuGroup: number;
+      readonly blockers: readonly Blocker[];
+    }
+  | {
+      readonly kind: "iommu-group-unfit";
+      readonly iommuGroup: number;
+      readonly member: PciAddress;
+      readonly why: string;
+    }
+  // decided by plan: the moment is not right
+  | { readonly kind: "vm-down"; readonly vm: string; readonly why: string }
+  | { readonly kind: "vm-unreachable"; readonly vm: string; readonly why: string }
+  | { readonly kind: "vm-not-ready"; readonly vm: string; readonly runState: string }
+  | { readonly kind: "no-free-port"; readonly vm: string; readonly needed: number; readonly ports: string }
+  | {
+      readonly kind: "memlock";
+      readonly vm: string;
+      readonly limitBytes: number;
+      readonly neededBytes: number;
+    }
+  | { readonly kind: "process-unknown"; readonly vm: string }
+  | { readonly kind: "foreign"; readonly vm: string; readonly id: string | null }
+  | { readonly kind: "leased-elsewhere"; readonly vm: string }
+  | { readonly kind: "in-vm-elsewhere"; readonly vm: string }
+  | { readonly kind: "hold"; readonly cause: "ejected-by-guest" | "driver-changed"; readonly detail: string }
+  | {
+      readonly kind: "backing-off";
+      readonly untilMs: number;
+      readonly failures: number;
+      readonly detail: string;
+    }
+  | { readonly kind: "refused"; readonly detail: string }
+  | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
+  | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
+  | { readonly kind: "detach-limit"; readonly count: number; readonly limit: number }
+  | { readonly kind: "vm-missing"; readonly vm: string };
+
+/** One device that waits, for whom, by which rule, and why. */
+export interface Held {
+  readonly address: PciAddress;
+  readonly vm: string | null;
+  readonly rule: string | null;
+  readonly reason: HeldReason;
+}
+
+/** The reason as one sentence: what, and where it helps, what to do. */
+export function describeHeld(reason: HeldReason): string {
+  return reason.kind === "protected" ||
+    reason.kind === "delicate-class" ||
+    reason.kind === "fact-unknown" ||
+    reason.kind === "conflict" ||
+    reason.kind === "no-iommu-group" ||
+    reason.kind === "iommu-group-blocked" ||
+    reason.kind === "iommu-group-unfit"
+    ? describeDecided(reason)
+    : describeMoment(reason);
+}
+
+type DecidedKind =
+  | "protected"
+  | "delicate-class"
+  | "fact-unknown"
+  | "conflict"
+  | "no-iommu-group"
+  | "iommu-group-blocked"
+  | "iommu-group-unfit";
+type Decided = Extract<HeldReason, { kind: DecidedKind }>;
+type Moment = Exclude<HeldReason, { kind: DecidedKind }>;
+
+function describeDecided(reason: Decided): string {
+  switch (reason.kind) {
+    case "protected":
+      return `protected: ${reason.because}`;
+    case "delicate-class":
+      return `a rule of wildcards only does not take ${reason.what}; name its class to mean it`;
+    case "fact-unknown":
+      return `not known on this host: ${reason.keys.join(", ")}`;
+    case "conflict":
+      return `conflict: rules ${reason.rules.join(" and ")} want it for ${reason.vms.join(" and ")}; nobody gets it`;
+    case "no-iommu-group":
+      return "the device has no IOMMU group: is the IOMMU switched on (firmware, intel_iommu=on or amd_iommu=on)?";
+    case "iommu-group-blocked":
+      return `IOMMU group ${reason.iommuGroup} is blocked by ${reason.blockers.map(describeBlocker).join(", ")}`;
+    case "iommu-group-unfit":
+      return `IOMMU group ${reason.iommuGroup}: ${reason.member} may not be taken (${reason.why})`;
+    default:
+      return unreachable(reason);
+  }
+}
+
+function describeBlocker(blocker: Blocker): string {
+  if (blocker.vm !== null) {
+    return `${blocker.address} (claimed for ${blocker.vm})`;
+  }
+  return blocker.driver === null
+    ? `${blocker.address} (no rule names it)`
+    : `${blocker.address} (on driver ${blocker.driver}, no rule names it)`;
+}
+
+function describeMoment(reason: Moment): string {
+  switch (reason.kind) {
+    case "vm-down":
+      return `${reason.vm} is not running (${reason.why})`;
+    case "vm-unreachable":
+      return `${reason.vm} cannot be spoken to: ${reason.why}`;
+    case "vm-not-ready":
+      return `${reason.vm} is in run state ${reason.runState}`;
+    case "no-free-port":
+      return `no free hot-plug port in ${reason.vm}: ${reason.needed} needed, ${reason.ports}`;
+    case "memlock":
+      return `${reason.vm} may lock ${reason.limitBytes} bytes of memory but needs more than ${reason.neededBytes}: raise LimitMEMLOCK of its service`;
+    case "process-unknown":
+      return `the QEMU process of ${reason.vm} was not found, so its user is not known`;
+    case "foreign":
+      return `${reason.vm} has it already${reason.id === null ? "" : ` as ${reason.id}`}, not by us: left alone`;
+    case "leased-elsewhere":
+      return `waiting for ${reason.vm} to give it back`;
+    case "in-vm-elsewhere":
+      return `in use by ${reason.vm}`;
+    case "hold":
+      return `on hold: ${reason.detail}`;
+    case "backing-off":
+      return `backing off after ${reason.failures} failed ${reason.failures === 1 ? "attempt" : "attempts"}: ${reason.detail}`;
+    case "refused":
+      return `refused, waiting for a change of the device, the VM or the policy: ${reason.detail}`;
+    case "unplug-pending":
+      return `${reason.vm} was asked ${reason.times} ${reason.times === 1 ? "time" : "times"} to let go and has not yet`;
+    case "cannot-unplug":
+      return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
+    case "detach-limit":
+      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): start with --confirm-detach to mean it`;
+    case "vm-missing":
+      return `orphaned: ${reason.vm} is not in the file any more`;
+    default:
+      return unreachable(reason);
+  }
+}

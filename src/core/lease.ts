@@ -1,0 +1,53 @@
+/**
+ * The two durable notes about a device: the lease (what we changed on the host for which VM) and the hold
+ * (do not give this device to that VM for now). Both name one appearance of one card in one boot.
+ */
+import type { PciAddress } from "./address.js";
+import { type Device, type Identity, identityOf, isSameIdentity } from "./device.js";
+
+/** What a device was before the first write: what release goes back to. */
+export interface OriginalState {
+  readonly driver: string | null;
+  /** Text of driver_override; `null` when it was unset. */
+  readonly override: string | null;
+}
+
+/** "This device belongs to that VM": written before the first change to the host, ended when it is given back. */
+export interface Lease {
+  readonly address: PciAddress;
+  readonly vm: string;
+  readonly rule: string;
+  /** `claimed`: for the VM; `companion`: a driverless neighbour in the IOMMU group, only kept from host drivers. */
+  readonly role: "claimed" | "companion";
+  /** The kernel's boot id: a lease of another boot is never acted upon (semantics.md 4 and 5). */
+  readonly bootId: string;
+  readonly identity: Identity;
+  /** See {@link Device.appearance}. */
+  readonly appearance: string;
+  /** `null` when it is not known: a device adopted from a VM without a ledger entry. */
+  readonly original: OriginalState | null;
+  /** Owner that the IOMMU group's vfio node had before we gave it to QEMU's user; absent when not changed. */
+  readonly nodeOwner?: { readonly uid: number; readonly gid: number };
+}
+
+/** Whether a lease speaks of the very card that is there now. */
+export function isLeaseOf(lease: Lease, device: Device | undefined): boolean {
+  return (
+    device !== undefined &&
+    lease.appearance === device.appearance &&
+    isSameIdentity(lease.identity, identityOf(device))
+  );
+}
+
+/** "Do not give this device to that VM": semantics.md 5. */
+export interface Hold {
+  readonly address: PciAddress;
+  readonly vm: string;
+  readonly appearance: string;
+  /** The QEMU process that it speaks of; another process ends the hold. `null` when it was not known. */
+  readonly process: string | null;
+  readonly cause: "ejected-by-guest" | "driver-changed";
+  /** For people: what was seen. */
+  readonly detail: string;
+  readonly atMs: number;
+}

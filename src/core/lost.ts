@@ -1,0 +1,62 @@
+/**
+ * Devices in VMs that no rule of their VM claims any more, and how many a change may cost (semantics.md 6).
+ */
+import type { PciAddress } from "./address.js";
+import type { Assignment } from "./assign.js";
+import type { HeldReason } from "./held.js";
+import { isOurs, isVmTransparent } from "./occupancy.js";
+import { pairKey, type World } from "./world.js";
+
+/** Whether no rule gives the device to this VM any more. A fact that is not known takes nothing away. */
+export function isUnclaimed(assignment: Assignment, vm: string, address: PciAddress): boolean {
+  const claim = assignment.claims.get(address);
+  if (claim === undefined) {
+    return true;
+  }
+  return claim.against?.kind !== "fact-unknown" && !claim.rules.some((rule) => rule.vm === vm);
+}
+
+/**
+ * Why the devices lost by the present policy may not be detached; `null` when they may.
+ *
+ * What was asked to leave already does not count again.
+ */
+export function detachObjection(world: World, assignment: Assignment): HeldReason | null {
+  if (world.policy === null || world.isDetachConfirmed) {
+    return null;
+  }
+  const known = new Set(world.policy.vms.map((vm) => vm.name));
+  const missing = [...world.leases.values()].find((lease) => !known.has(lease.vm));
+  if (missing !== undefined) {
+    return { kind: "vm-missing", vm: missing.vm };
+  }
+  const count = countLost(world, assignment);
+  const limit = world.policy.limits.detachPerChange;
+  return count > limit ? { kind: "detach-limit", count, limit } : null;
+}
+
+/** What the present policy would take from VMs. What a silent VM holds by the ledger counts as being in it. */
+function countLost(world: World, assignment: Assignment): number {
+  const lost = new Set<string>();
+  const note = (vm: string, address: PciAddress | null, id: string | null) => {
+    if (
+      address !== null &&
+      world.devices.has(address) &&
+      isUnclaimed(assignment, vm, address) &&
+      !world.unplugs.has(pairKey(vm, id ?? ""))
+    ) {
+      lost.add(pairKey(vm, address));
+    }
+  };
+  for (const [vm, status] of world.vms) {
+    for (const entry of status.kind === "up" ? status.view.attached : []) {
+      note(vm, isOurs(world, vm, entry) ? entry.address : null, entry.id);
+    }
+  }
+  for (const lease of world.leases.values()) {
+    if (lease.role === "claimed" && !isVmTransparent(world, lease.vm)) {
+      note(lease.vm, lease.address, null);
+    }
+  }
+  return lost.size;
+}

@@ -1,0 +1,62 @@
+/**
+ * Where devices are right now, read from what QEMU itself listed, and whose they are (semantics.md 5).
+ */
+import { type PciAddress, QEMU_ID_PREFIX } from "./address.js";
+import { isLeaseOf } from "./lease.js";
+import type { Attached } from "./vm.js";
+import { vmStatus, type World } from "./world.js";
+
+/** A device in a VM. */
+export interface Occupant {
+  readonly vm: string;
+  readonly entry: Attached;
+}
+
+/** Every passed-through device that a VM lists, by host address. */
+export function occupants(world: World): ReadonlyMap<PciAddress, Occupant> {
+  const found = new Map<PciAddress, Occupant>();
+  for (const [vm, status] of world.vms) {
+    if (status.kind === "up") {
+      for (const entry of status.view.attached) {
+        if (entry.address !== null) {
+          found.set(entry.address, { vm, entry });
+        }
+      }
+    }
+  }
+  return found;
+}
+
+/** Ours = in the ledger, or a QEMU id with our prefix. Anything else in a VM is foreign. */
+export function isOurs(world: World, vm: string, entry: Attached): boolean {
+  if (entry.id?.startsWith(QEMU_ID_PREFIX) === true) {
+    return true;
+  }
+  const lease = entry.address === null ? undefined : world.leases.get(entry.address);
+  return (
+    lease !== undefined &&
+    lease.vm === vm &&
+    entry.address !== null &&
+    isLeaseOf(lease, world.devices.get(entry.address))
+  );
+}
+
+/** Whether it is certain that a VM holds nothing beyond what its view lists: it answers, or its process is gone. */
+export function isVmTransparent(world: World, vm: string): boolean {
+  const status = vmStatus(world, vm);
+  return status.kind === "up" || status.kind === "absent";
+}
+
+/** The member of an IOMMU group that a VM has at this moment; `undefined` when none has. */
+export function occupantOfGroup(
+  world: World,
+  taken: ReadonlyMap<PciAddress, Occupant>,
+  iommuGroup: number,
+): Occupant | undefined {
+  for (const [address, occupant] of taken) {
+    if (world.devices.get(address)?.iommuGroup === iommuGroup) {
+      return occupant;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,76 @@
+/**
+ * Whether the moment is right: the checks that must pass before any driver is touched (semantics.md 6).
+ */
+import type { PciAddress } from "./address.js";
+import { backoffOf, type Purpose } from "./backoff.js";
+import type { HeldReason } from "./held.js";
+import { isPluggableState, type Port, type VmStatus, type VmView } from "./vm.js";
+import type { World } from "./world.js";
+
+/** What is against plugging `needed` devices into the VM now; `null` when it is ready. */
+export function vmObjection(vm: string, status: VmStatus, needed: number): HeldReason | null {
+  switch (status.kind) {
+    case "unknown":
+      return { kind: "vm-unreachable", vm, why: "not looked at yet" };
+    case "absent":
+      return { kind: "vm-down", vm, why: status.reason };
+    case "unreachable":
+      return { kind: "vm-unreachable", vm, why: status.reason };
+    case "up":
+      return viewObjection(vm, status.view, needed);
+  }
+}
+
+function viewObjection(vm: string, view: VmView, needed: number): HeldReason | null {
+  if (!isPluggableState(view.runState)) {
+    return { kind: "vm-not-ready", vm, runState: view.runState };
+  }
+  if (freePorts(view).length < needed) {
+    return { kind: "no-free-port", vm, needed, ports: describePorts(view.ports) };
+  }
+  if (view.process === null) {
+    return { kind: "process-unknown", vm };
+  }
+  const { memlockBytes, canLockAnyMemory } = view.process;
+  // RLIMIT_MEMLOCK must cover the guest's memory plus its ROMs (facts.md 8): equal is already too little.
+  if (
+    !canLockAnyMemory &&
+    memlockBytes !== null &&
+    view.memoryBytes !== null &&
+    memlockBytes <= view.memoryBytes
+  ) {
+    return { kind: "memlock", vm, limitBytes: memlockBytes, neededBytes: view.memoryBytes };
+  }
+  return null;
+}
+
+/** The free ports, in the order in which they are used. */
+export function freePorts(view: VmView): readonly Port[] {
+  return view.ports.filter((port) => port.state.kind === "free");
+}
+
+function describePorts(ports: readonly Port[]): string {
+  const count = (kind: Port["state"]["kind"]) => ports.filter((port) => port.state.kind === kind).length;
+  return ports.length === 0
+    ? "it has no ports at all"
+    : `${count("free")} free, ${count("plugged")} plugged, ${count("unusable")} unusable`;
+}
+
+/** Whether the pair still rests after a failure; `null` when it may be tried. */
+export function retryHeld(
+  world: World,
+  purpose: Purpose,
+  vm: string,
+  address: PciAddress,
+): HeldReason | null {
+  const backoff = backoffOf(world, purpose, vm, address);
+  if (backoff === undefined) {
+    return null;
+  }
+  if (backoff.untilMs === null) {
+    return { kind: "refused", detail: backoff.detail };
+  }
+  return world.nowMs < backoff.untilMs
+    ? { kind: "backing-off", untilMs: backoff.untilMs, failures: backoff.failures, detail: backoff.detail }
+    : null;
+}

@@ -1,0 +1,162 @@
+/**
+ * The keeper of the world: takes one signal at a time and makes the next world. Pure, total, idempotent for
+ * repeated facts. It decides nothing about devices; it only remembers what was seen and done.
+ */
+import { unreachable } from "../base/error.js";
+import { noteFailure, withoutBackoffs } from "./backoff.js";
+import type { Device } from "./device.js";
+import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
+import type { Signal } from "./signal.js";
+import type { Step } from "./step.js";
+import type { World } from "./world.js";
+import { pairKey } from "./world.js";
+
+/** The world after a signal. */
+export function reduce(world: World, signal: Signal): World {
+  switch (signal.kind) {
+    case "start":
+      return {
+        ...world,
+        nowMs: signal.atMs,
+        bootId: signal.bootId,
+        mode: signal.mode,
+        isDetachConfirmed: signal.isDetachConfirmed,
+      };
+    case "policy-loaded":
+      return { ...world, nowMs: later(world, signal.atMs), policy: signal.policy };
+    case "look-wanted":
+      return world;
+    case "host-seen":
+      return onHostSeen(world, signal);
+    case "source-changed":
+      return { ...world, sources: new Map(world.sources).set(signal.name, signal.state) };
+    case "vm-seen":
+      return onVmSeen(world, signal);
+    case "device-deleted":
+      return onDeviceDeleted(world, signal);
+    case "leases-written":
+      return { ...world, leases: new Map(signal.leases.map((lease) => [lease.address, lease])) };
+    case "holds-read":
+      return { ...world, holds: signal.holds };
+    case "step-started":
+      return {
+        ...world,
+        nowMs: later(world, signal.atMs),
+        running: new Map(world.running).set(signal.lane, signal.step),
+      };
+    case "step-ended":
+      return onStepEnded(world, signal);
+    case "tick":
+      return { ...world, nowMs: later(world, signal.atMs) };
+    default:
+      return unreachable(signal);
+  }
+}
+
+/** Time never runs backwards in here, whatever the wall clock does. */
+function later(world: World, atMs: number): number {
+  return Math.max(world.nowMs, atMs);
+}
+
+function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>): World {
+  const devices = sameDevices(world.devices, signal.devices)
+    ? world.devices
+    : new Map(signal.devices.map((device) => [device.address, device]));
+  const next: World = {
+    ...world,
+    nowMs: later(world, signal.atMs),
+    isHostSeen: true,
+    devices,
+    protections: signal.protections,
+  };
+  return { ...next, holds: endHolds(next, [...world.holds, ...holdForDriverChange(world, next)]) };
+}
+
+/** A look that shows nothing new keeps the map, so that nothing is decided again for it. */
+function sameDevices(before: World["devices"], seen: readonly Device[]): boolean {
+  return before.size === seen.length && seen.every((device) => before.get(device.address) === device);
+}
+
+function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): World {
+  const before = world.vms.get(signal.vm);
+  const stillAbsent = before?.kind === "absent" && signal.status.kind === "absent";
+  const status = stillAbsent ? { ...signal.status, sinceMs: before.sinceMs } : signal.status;
+  const next: World = {
+    ...world,
+    nowMs: later(world, signal.atMs),
+    vms: new Map(world.vms).set(signal.vm, status),
+  };
+  return { ...next, holds: endHolds(next, next.holds), unplugs: pendingUnplugs(next, signal.vm) };
+}
+
+/** An unplug is over when the VM does not list the device any more, or is gone. */
+function pendingUnplugs(world: World, vm: string): World["unplugs"] {
+  const status = world.vms.get(vm);
+  if (status === undefined || status.kind === "unknown" || status.kind === "unreachable") {
+    return world.unplugs;
+  }
+  const ids = new Set(status.kind === "up" ? status.view.attached.map((entry) => entry.id) : []);
+  const kept = [...world.unplugs].filter(([, unplug]) => unplug.vm !== vm || ids.has(unplug.id));
+  return kept.length === world.unplugs.size ? world.unplugs : new Map(kept);
+}
+
+function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-deleted" }>): World {
+  const next = { ...world, nowMs: later(world, signal.atMs) };
+  const hold = holdForEjection(next, signal.vm, signal.id);
+  const status = world.vms.get(signal.vm);
+  const vms =
+    status?.kind === "up"
+      ? new Map(world.vms).set(signal.vm, {
+          ...status,
+          view: {
+            ...status.view,
+            attached: status.view.attached.filter((entry) => entry.id !== signal.id),
+          },
+        })
+      : world.vms;
+  const unplugs = new Map(world.unplugs);
+  unplugs.delete(pairKey(signal.vm, signal.id));
+  return { ...next, vms, unplugs, holds: hold === null ? world.holds : [...world.holds, hold] };
+}
+
+function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" }>): World {
+  const running = new Map(world.running);
+  running.delete(signal.lane);
+  const next = { ...world, nowMs: later(world, signal.atMs), running };
+  const { step, outcome } = signal;
+  switch (outcome.kind) {
+    case "done":
+      // A bind proves nothing yet: only with its attach is the arrival over.
+      return step.kind === "bind" ? next : { ...next, backoffs: withoutBackoffs(next, step) };
+    case "pending":
+      return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
+    case "cancelled":
+      return next;
+    case "refused":
+    case "failed":
+    case "timed-out":
+      return { ...next, backoffs: noteFailure(next, step, outcome) };
+    default:
+      return unreachable(outcome);
+  }
+}
+
+function noteUnplug(world: World, step: Extract<Step, { kind: "detach" }>): World["unplugs"] {
+  const key = pairKey(step.vm, step.id);
+  const before = world.unplugs.get(key);
+  const status = world.vms.get(step.vm);
+  const attached =
+    status?.kind === "up" ? status.view.attached.find((entry) => entry.id === step.id) : undefined;
+  if (status?.kind === "up" && attached === undefined) {
+    return world.unplugs;
+  }
+  return new Map(world.unplugs).set(key, {
+    vm: step.vm,
+    id: step.id,
+    address: step.address,
+    mode: attached?.mode ?? before?.mode ?? "unknown",
+    firstAskedMs: before?.firstAskedMs ?? world.nowMs,
+    askedMs: world.nowMs,
+    times: (before?.times ?? 0) + 1,
+  });
+}

@@ -1,0 +1,171 @@
+/**
+ * The world in the shape in which people and programs are told of it: `status` and `plan`. Versioned; keys are only
+ * ever added within a version.
+ */
+import type { PciAddress } from "./address.js";
+import { claimant } from "./claims.js";
+import { isOnVfio } from "./device.js";
+import { describeHeld, type Held, type HeldReason } from "./held.js";
+import { isOurs } from "./occupancy.js";
+import { planAll } from "./plan.js";
+import type { Rule } from "./policy.js";
+import { type Scene, setScene } from "./scene.js";
+import { evaluateSelector } from "./selector.js";
+import { addressesOf, type Step } from "./step.js";
+import type { VmStatus } from "./vm.js";
+import type { World } from "./world.js";
+
+export interface PlanReport {
+  readonly schema: "pciplug-plan/1";
+  /** Whether the running agent answered, or the host was only scanned. */
+  readonly source: "agent" | "offline";
+  readonly steps: readonly StepReport[];
+  readonly held: readonly HeldReport[];
+  readonly rules: readonly { readonly name: string; readonly matches: number }[];
+}
+
+export interface StepReport {
+  readonly kind: Step["kind"];
+  readonly vm: string;
+  readonly addresses: readonly PciAddress[];
+  readonly why?: string;
+}
+
+export interface HeldReport {
+  readonly address: PciAddress;
+  readonly vm: string | null;
+  readonly rule: string | null;
+  readonly reason: { readonly kind: HeldReason["kind"]; readonly message: string };
+}
+
+/** What would happen now and why not. */
+export function reportPlan(world: World, source: PlanReport["source"]): PlanReport {
+  const plan = planAll(world);
+  return {
+    schema: "pciplug-plan/1",
+    source,
+    steps: plan.steps.map(reportStep),
+    held: plan.held.map(reportHeld),
+    rules: (world.policy?.rules ?? []).map((rule) => ({
+      name: rule.name,
+      matches: countMatches(world, rule),
+    })),
+  };
+}
+
+function reportStep(step: Step): StepReport {
+  const base = { kind: step.kind, vm: step.vm, addresses: addressesOf(step) };
+  return "why" in step ? { ...base, why: step.why } : base;
+}
+
+function reportHeld(held: Held): HeldReport {
+  return {
+    address: held.address,
+    vm: held.vm,
+    rule: held.rule,
+    reason: { kind: held.reason.kind, message: describeHeld(held.reason) },
+  };
+}
+
+function countMatches(world: World, rule: Rule): number {
+  return [...world.devices.values()].filter(
+    (device) => evaluateSelector(rule.match, device).verdict === "match",
+  ).length;
+}
+
+export interface VmReport {
+  readonly name: string;
+  readonly state: VmStatus["kind"];
+  readonly runState?: string;
+  readonly machine?: string;
+  readonly pid?: number;
+  readonly reason?: string;
+  readonly ports?: { readonly free: number; readonly plugged: number; readonly unusable: number };
+  readonly attached: readonly {
+    readonly address: PciAddress | null;
+    readonly id: string | null;
+    readonly bus: string | null;
+    readonly ours: boolean;
+  }[];
+}
+
+/** One VM as it was last seen. */
+export function reportVm(world: World, name: string): VmReport {
+  const status = world.vms.get(name) ?? { kind: "unknown" };
+  if (status.kind !== "up") {
+    const reason = status.kind === "unknown" ? {} : { reason: status.reason };
+    return { name, state: status.kind, ...reason, attached: [] };
+  }
+  const { view } = status;
+  const count = (kind: string) => view.ports.filter((port) => port.state.kind === kind).length;
+  return {
+    name,
+    state: "up",
+    runState: view.runState,
+    machine: view.machine,
+    ...(view.process === null ? {} : { pid: view.process.pid }),
+    ports: { free: count("free"), plugged: count("plugged"), unusable: count("unusable") },
+    attached: view.attached.map((entry) => ({
+      address: entry.address,
+      id: entry.id,
+      bus: entry.bus,
+      ours: isOurs(world, name, entry),
+    })),
+  };
+}
+
+/** Where a device that a rule speaks of, or that a VM has, is on its way. */
+export type DeviceState = "attached" | "foreign" | "bound" | "waiting" | "held";
+
+export interface DeviceReport {
+  readonly address: PciAddress;
+  readonly vendor: string | null;
+  readonly device: string | null;
+  readonly class: string | null;
+  readonly driver: string | null;
+  readonly iommuGroup: number | null;
+  readonly vm: string | null;
+  readonly state: DeviceState;
+  readonly held: string | null;
+}
+
+/** Every device that a rule speaks of, that is leased, or that a VM has, in address order. */
+export function reportDevices(world: World): readonly DeviceReport[] {
+  const scene = setScene(world);
+  const held = new Map(planAll(world).held.map((entry) => [entry.address, entry] as const));
+  return [...world.devices.values()].flatMap((device) => {
+    const occupant = scene.taken.get(device.address);
+    const lease = world.leases.get(device.address);
+    const claim = scene.assignment.claims.get(device.address);
+    if (occupant === undefined && lease === undefined && claim === undefined) {
+      return [];
+    }
+    const waiting = held.get(device.address);
+    return [
+      {
+        address: device.address,
+        vendor: device.vendor ?? null,
+        device: device.device ?? null,
+        class: device.class ?? null,
+        driver: device.driver ?? null,
+        iommuGroup: device.iommuGroup ?? null,
+        vm: occupant?.vm ?? lease?.vm ?? claimant(claim) ?? null,
+        state: deviceState(scene, device.address, waiting !== undefined),
+        held: waiting === undefined ? null : describeHeld(waiting.reason),
+      },
+    ];
+  });
+}
+
+function deviceState(scene: Scene, address: PciAddress, isHeld: boolean): DeviceState {
+  const { world, taken } = scene;
+  const occupant = taken.get(address);
+  if (occupant !== undefined) {
+    return isOurs(world, occupant.vm, occupant.entry) ? "attached" : "foreign";
+  }
+  const device = world.devices.get(address);
+  if (world.leases.has(address) && device !== undefined && isOnVfio(device)) {
+    return "bound";
+  }
+  return isHeld ? "held" : "waiting";
+}

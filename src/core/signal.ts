@@ -1,0 +1,55 @@
+/**
+ * The one front door: everything that can be learnt, in the words of the domain.
+ * An event only means "look again"; what comes in here is what the look has shown.
+ */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import type { Hold, Lease } from "./lease.js";
+import type { Policy, SourceName } from "./policy.js";
+import type { Outcome, Step } from "./step.js";
+import type { VmStatus } from "./vm.js";
+
+/** State of one watch source. */
+export interface SourceState {
+  readonly kind: "up" | "missing" | "off";
+  readonly detail: string;
+}
+
+export type Signal =
+  /** The agent starts: who we are in this boot. */
+  | {
+      readonly kind: "start";
+      readonly atMs: number;
+      readonly bootId: string;
+      readonly mode: "act" | "observe";
+      /** Lifts the detach limit for the policy that is in force at the start. */
+      readonly isDetachConfirmed: boolean;
+    }
+  | { readonly kind: "policy-loaded"; readonly atMs: number; readonly policy: Policy }
+  /** Something happened on the host: look again. */
+  | { readonly kind: "look-wanted"; readonly source: SourceName }
+  /** A whole look at the host's devices. */
+  | {
+      readonly kind: "host-seen";
+      readonly atMs: number;
+      /** Which source called for this look first. */
+      readonly source: SourceName | "start" | "step";
+      readonly devices: readonly Device[];
+      /** Devices that the host needs, and why. */
+      readonly protections: ReadonlyMap<PciAddress, string>;
+    }
+  | { readonly kind: "source-changed"; readonly name: SourceName; readonly state: SourceState }
+  | { readonly kind: "vm-seen"; readonly atMs: number; readonly vm: string; readonly status: VmStatus }
+  /** DEVICE_DELETED: QEMU has let go of a device. */
+  | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }
+  | { readonly kind: "leases-written"; readonly leases: readonly Lease[] }
+  | { readonly kind: "holds-read"; readonly holds: readonly Hold[] }
+  | { readonly kind: "step-started"; readonly atMs: number; readonly lane: string; readonly step: Step }
+  | {
+      readonly kind: "step-ended";
+      readonly atMs: number;
+      readonly lane: string;
+      readonly step: Step;
+      readonly outcome: Outcome;
+    }
+  | { readonly kind: "tick"; readonly atMs: number };

@@ -1,0 +1,102 @@
+/**
+ * The vocabulary of doing: what a plan consists of and what can come of it.
+ * The executor has one function per step kind; a missing one does not compile.
+ */
+import type { PciAddress } from "./address.js";
+
+/** One device on its way into one port. */
+export interface Placement {
+  readonly address: PciAddress;
+  /** The QEMU id that it gets: carries our prefix. */
+  readonly id: string;
+  readonly bus: string;
+  readonly addr: string;
+}
+
+/** What each kind of step needs to know. */
+export interface StepArguments {
+  /** Lease all, move all to vfio-pci, verify all; undone in reverse when one fails. */
+  readonly bind: {
+    readonly vm: string;
+    readonly rule: string;
+    readonly iommuGroup: number;
+    readonly members: readonly PciAddress[];
+    /** Driverless neighbours in the IOMMU group: only their override is set (semantics.md 7). */
+    readonly companions: readonly PciAddress[];
+  };
+  /** Hand a bound unit to the VM, one device after the other; undone in reverse when one is refused. */
+  readonly attach: {
+    readonly vm: string;
+    readonly iommuGroup: number;
+    readonly placements: readonly Placement[];
+    /** User that must be able to open the IOMMU group's node; `null` when QEMU's process is not known. */
+    readonly nodeOwner: { readonly uid: number; readonly gid: number } | null;
+  };
+  /** Ask the VM to let go of one device. */
+  readonly detach: {
+    readonly vm: string;
+    readonly id: string;
+    readonly address: PciAddress;
+    readonly why: string;
+  };
+  /** Give a device back to the host, exactly as it was. */
+  readonly release: { readonly vm: string; readonly address: PciAddress; readonly why: string };
+  /** Close a lease whose card is not there any more: nothing is written to the host. */
+  readonly forget: { readonly vm: string; readonly address: PciAddress; readonly why: string };
+  /** Write down a device of ours that a VM has but the ledger does not. */
+  readonly adopt: { readonly vm: string; readonly rule: string; readonly address: PciAddress };
+}
+
+export type StepKind = keyof StepArguments;
+export type StepOf<K extends StepKind> = { readonly kind: K } & StepArguments[K];
+export type Step = { [K in StepKind]: StepOf<K> }[StepKind];
+
+/** Why QEMU or the kernel said no, and so what may help. `qemu/refusal.ts` maps QEMU's texts to these. */
+export type RefusalReason =
+  | "port-occupied"
+  | "port-unusable"
+  | "id-in-use"
+  | "device-absent"
+  | "not-bound"
+  | "no-iommu"
+  | "node-access"
+  | "group-busy"
+  | "group-not-viable"
+  | "already-attached"
+  | "memlock"
+  | "bad-arguments"
+  | "guest-busy"
+  | "stuck"
+  | "unknown";
+
+/** What came of a step. */
+export type Outcome =
+  | { readonly kind: "done"; readonly detail?: string }
+  /** An unplug was asked for; the VM has not let go yet. */
+  | { readonly kind: "pending" }
+  | {
+      readonly kind: "refused";
+      readonly reason: RefusalReason;
+      readonly detail: string;
+      /** False: the same attempt cannot succeed before the device, the VM's process or the policy changes. */
+      readonly isWorthRetrying: boolean;
+    }
+  | { readonly kind: "failed"; readonly code: string; readonly detail: string }
+  /** Not known what happened: look again. */
+  | { readonly kind: "timed-out"; readonly detail: string }
+  | { readonly kind: "cancelled"; readonly detail: string };
+
+/** Every address that a step is about. */
+export function addressesOf(step: Step): readonly PciAddress[] {
+  switch (step.kind) {
+    case "bind":
+      return [...step.members, ...step.companions];
+    case "attach":
+      return step.placements.map((placement) => placement.address);
+    case "detach":
+    case "release":
+    case "forget":
+    case "adopt":
+      return [step.address];
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * One VM as seen through QMP: what qemu/ reports and the decisions read. Data only.
+ */
+import type { PciAddress } from "./address.js";
+
+/** How a hot-pluggable bus tells the guest: by ACPI, or natively by pciehp/SHPC (facts.md 2.1 step 4). */
+export type PlugMode = "acpi" | "native" | "unknown";
+
+export type PortState =
+  | { readonly kind: "free" }
+  | { readonly kind: "plugged"; readonly by: readonly string[] }
+  | { readonly kind: "unusable"; readonly reason: string };
+
+/** A place in a VM where a card can be plugged. */
+export interface Port {
+  /** Bus name: the `bus` argument of device_add. */
+  readonly bus: string;
+  /** QOM path of the bus. */
+  readonly path: string;
+  /** QOM type of the port, such as `pcie-root-port`. */
+  readonly type: string;
+  readonly mode: PlugMode;
+  readonly state: PortState;
+  /** The `addr` argument of device_add: always given (facts.md 1). */
+  readonly addr: string;
+}
+
+/** A vfio-pci device found in a VM. */
+export interface Attached {
+  /** QOM path of the device. */
+  readonly path: string;
+  /** QEMU id; `null` for a device without one. */
+  readonly id: string | null;
+  /** The host's address, from `sysfsdev`; `null` where it names no PCI address. */
+  readonly address: PciAddress | null;
+  /** Name of the bus that it sits on. */
+  readonly bus: string | null;
+  readonly mode: PlugMode;
+  /** False for `vfio-pci-nohotplug` and for ports that cannot hot-plug. */
+  readonly canUnplug: boolean;
+}
+
+/** The QEMU process behind a QMP socket, from /proc (facts.md 7 and 8). */
+export interface VmProcess {
+  readonly pid: number;
+  /** Start time in clock ticks since boot (field 22 of /proc/PID/stat): with the pid, the process's identity. */
+  readonly startTicks: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** RLIMIT_MEMLOCK in bytes; `null` when unlimited. */
+  readonly memlockBytes: number | null;
+  /** Whether CAP_IPC_LOCK makes the limit void. */
+  readonly canLockAnyMemory: boolean;
+}
+
+/** A VM that answers. */
+export interface VmView {
+  /** QEMU's run state: `running`, `paused`, `prelaunch`, `inmigrate`, ... */
+  readonly runState: string;
+  /** QOM type of the machine, such as `pc-q35-7.2-machine`. */
+  readonly machine: string;
+  /** Guest memory in bytes; `null` when QEMU did not say. */
+  readonly memoryBytes: number | null;
+  readonly ports: readonly Port[];
+  readonly attached: readonly Attached[];
+  /** `null` when the process could not be found. */
+  readonly process: VmProcess | null;
+}
+
+/** What is known of a VM at this moment. */
+export type VmStatus =
+  /** Not looked at yet. */
+  | { readonly kind: "unknown" }
+  /** No process behind the socket (ENOENT, ECONNREFUSED): what it held is free (facts.md 7). */
+  | { readonly kind: "absent"; readonly sinceMs: number; readonly reason: string }
+  /** Something is there but cannot be spoken to: what it holds is unknown, so nothing of it is touched. */
+  | { readonly kind: "unreachable"; readonly code: string; readonly reason: string }
+  | { readonly kind: "up"; readonly view: VmView };
+
+/** Text that tells one QEMU process from the next one on the same socket; `null` when it could not be found. */
+export function processKey(process: VmProcess | null): string | null {
+  return process === null ? null : `${process.pid}:${process.startTicks}`;
+}
+
+/** Run states in which a device may be plugged or unplugged (facts.md 1: others are migration's or QEMU's own). */
+const PLUGGABLE_STATES: ReadonlySet<string> = new Set(["running", "paused", "prelaunch", "suspended"]);
+
+/** Whether devices may be moved while the VM is in this run state. */
+export function isPluggableState(runState: string): boolean {
+  return PLUGGABLE_STATES.has(runState);
+}

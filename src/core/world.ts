@@ -1,0 +1,84 @@
+/**
+ * Everything the decisions may know, as one immutable value. Only reduce.ts makes new ones.
+ */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import type { Hold, Lease } from "./lease.js";
+import type { Policy, SourceName } from "./policy.js";
+import type { SourceState } from "./signal.js";
+import type { Step } from "./step.js";
+import type { PlugMode, VmStatus } from "./vm.js";
+
+/** An unplug that was asked for and is not done. QEMU shows no sign of it (facts.md 2.3): we keep it here. */
+export interface Unplug {
+  readonly vm: string;
+  readonly id: string;
+  readonly address: PciAddress;
+  readonly mode: PlugMode;
+  readonly firstAskedMs: number;
+  readonly askedMs: number;
+  readonly times: number;
+}
+
+/** A (device, VM) pair that was refused or failed lately. Void when any of what it names has changed. */
+export interface Backoff {
+  readonly vm: string;
+  readonly address: PciAddress;
+  readonly appearance: string;
+  readonly process: string | null;
+  readonly policy: string;
+  readonly failures: number;
+  /** When to try again; `null`: only after a change. */
+  readonly untilMs: number | null;
+  readonly detail: string;
+}
+
+export interface World {
+  readonly nowMs: number;
+  readonly bootId: string;
+  readonly mode: "act" | "observe";
+  /** Whether the operator has lifted the detach limit for the policy in force. */
+  readonly isDetachConfirmed: boolean;
+  readonly policy: Policy | null;
+  /** Whether the host was looked at since the start. */
+  readonly isHostSeen: boolean;
+  readonly devices: ReadonlyMap<PciAddress, Device>;
+  readonly protections: ReadonlyMap<PciAddress, string>;
+  readonly vms: ReadonlyMap<string, VmStatus>;
+  readonly leases: ReadonlyMap<PciAddress, Lease>;
+  readonly holds: readonly Hold[];
+  readonly unplugs: ReadonlyMap<string, Unplug>;
+  readonly backoffs: ReadonlyMap<string, Backoff>;
+  /** The step each lane is in the middle of. */
+  readonly running: ReadonlyMap<string, Step>;
+  readonly sources: ReadonlyMap<SourceName, SourceState>;
+}
+
+/** Before anything was learnt. */
+export const emptyWorld: World = {
+  nowMs: 0,
+  bootId: "",
+  mode: "act",
+  isDetachConfirmed: false,
+  policy: null,
+  isHostSeen: false,
+  devices: new Map(),
+  protections: new Map(),
+  vms: new Map(),
+  leases: new Map(),
+  holds: [],
+  unplugs: new Map(),
+  backoffs: new Map(),
+  running: new Map(),
+  sources: new Map(),
+};
+
+/** Key of one device in one VM, for the maps above. */
+export function pairKey(vm: string, what: string): string {
+  return `${vm}/${what}`;
+}
+
+/** What is known of a VM; `unknown` before the first look. */
+export function vmStatus(world: World, vm: string): VmStatus {
+  return world.vms.get(vm) ?? { kind: "unknown" };
+}

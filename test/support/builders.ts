@@ -1,0 +1,141 @@
+/** Small worlds for tests: everything has a default, so that a test states only what it is about. Made up. */
+import { type PciAddress, parseAddress, qemuIdOf } from "../../src/core/address.js";
+import { type Device, identityOf } from "../../src/core/device.js";
+import type { Lease } from "../../src/core/lease.js";
+import type { Policy, Rule } from "../../src/core/policy.js";
+import { compileSelector } from "../../src/core/selector.js";
+import type { Attached, Port, VmProcess, VmStatus, VmView } from "../../src/core/vm.js";
+import { emptyWorld, type World } from "../../src/core/world.js";
+
+export function anAddress(text: string): PciAddress {
+  const address = parseAddress(text);
+  if (address === undefined) {
+    throw new Error(`not an address: ${text}`);
+  }
+  return address;
+}
+
+/** An NVIDIA display controller on its host driver, alone in an IOMMU group numbered after its bus. */
+export function aDevice(address: string, facts: Partial<Omit<Device, "address">> = {}): Device {
+  const parsed = anAddress(address);
+  return {
+    address: parsed,
+    vendor: "10de",
+    device: "2204",
+    subsystemVendor: "1458",
+    subsystemDevice: "403b",
+    class: "030000",
+    revision: "a1",
+    numaNode: -1,
+    iommuGroup: Number.parseInt(parsed.slice(-7, -5), 16),
+    driver: "nouveau",
+    parent: null,
+    physfn: null,
+    appearance: `inode-${address}`,
+    ...facts,
+  };
+}
+
+export function aRule(name: string, match: Record<string, string | string[]>, vm: string): Rule {
+  const selector = compileSelector(match);
+  if (!selector.ok) {
+    throw new Error(JSON.stringify(selector.error));
+  }
+  return { name, match: selector.value, mode: "batch", vm };
+}
+
+export function aPolicy(rules: readonly Rule[], facts: Partial<Policy> = {}): Policy {
+  const vms = [...new Set(["a", ...rules.map((rule) => rule.vm)])];
+  return {
+    vms: vms.map((name) => ({ name, qmp: `/run/${name}.sock` })),
+    rules,
+    limits: { detachPerChange: 1, keepAfterVmGoneMs: 60_000 },
+    sources: { udevadm: true, udevDatabase: true, sysfsPolling: "auto", rescanMs: 30_000 },
+    version: "v1",
+    ...facts,
+  };
+}
+
+export function aProcess(facts: Partial<VmProcess> = {}): VmProcess {
+  return {
+    pid: 4711,
+    startTicks: "100",
+    uid: 0,
+    gid: 0,
+    memlockBytes: null,
+    canLockAnyMemory: true,
+    ...facts,
+  };
+}
+
+export function aPort(bus: string, state: Port["state"] = { kind: "free" }): Port {
+  const path = `/machine/peripheral/${bus}/${bus}`;
+  return { bus, path, type: "pcie-root-port", mode: "acpi", state, addr: "0" };
+}
+
+export function aView(facts: Partial<VmView> = {}): VmView {
+  return {
+    runState: "running",
+    machine: "pc-q35-7.2-machine",
+    memoryBytes: 134_217_728,
+    ports: [aPort("rp0"), aPort("rp1"), aPort("rp2")],
+    attached: [],
+    process: aProcess(),
+    ...facts,
+  };
+}
+
+export function up(facts: Partial<VmView> = {}): VmStatus {
+  return { kind: "up", view: aView(facts) };
+}
+
+/** A device that we attached. */
+export function attached(address: string, bus = "rp0", facts: Partial<Attached> = {}): Attached {
+  const parsed = anAddress(address);
+  const id = qemuIdOf(parsed);
+  return {
+    path: `/machine/peripheral/${id}`,
+    id,
+    address: parsed,
+    bus,
+    mode: "acpi",
+    canUnplug: true,
+    ...facts,
+  };
+}
+
+export function aLease(device: Device, vm: string, facts: Partial<Lease> = {}): Lease {
+  return {
+    address: device.address,
+    vm,
+    rule: "r",
+    role: "claimed",
+    bootId: "boot-1",
+    identity: identityOf(device),
+    appearance: device.appearance,
+    original: { driver: "nouveau", override: null },
+    ...facts,
+  };
+}
+
+export interface WorldFacts {
+  readonly devices?: readonly Device[];
+  readonly policy?: Policy;
+  readonly vms?: Readonly<Record<string, VmStatus>>;
+  readonly leases?: readonly Lease[];
+}
+
+export function aWorld(facts: WorldFacts = {}, more: Partial<World> = {}): World {
+  const devices = new Map((facts.devices ?? []).map((device) => [device.address, device]));
+  return {
+    ...emptyWorld,
+    nowMs: 1_000_000,
+    bootId: "boot-1",
+    isHostSeen: true,
+    policy: facts.policy ?? null,
+    devices,
+    vms: new Map(Object.entries(facts.vms ?? {})),
+    leases: new Map((facts.leases ?? []).map((lease) => [lease.address, lease])),
+    ...more,
+  };
+}

@@ -26,7 +26,7 @@ export const QEMU_ID_PREFIX = "pciplug-";
 
 const FULL_ADDRESS = /^([0-9a-f]{4,8}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/i;
 const QEMU_ID_TAIL = /^([0-9a-f]{4,8})-([0-9a-f]{2})-([01][0-9a-f]\.[0-7])$/;
-const NEEDLESS_ZEROS = /^0+(?=[0-9a-f]{4}:)/;
+const NEEDLESS_ZEROS = /^0+(?=[0-9a-f]{4,}:)/;
 
 const PART_LIMITS = { domain: 0xffff_ffff, bus: 0xff, device: 0x1f, function: 7 } as const;
 

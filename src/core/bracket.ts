@@ -11,7 +11,7 @@
 type Range = readonly [from: number, to: number];
 
 /** A bracket expression and where it ends. */
-export interface Bracket {
+interface Bracket {
   readonly contains: (char: string) => boolean;
   /** The same set in letters, digits and ranges of them only; `undefined` where it needs more than that. */
   readonly plainSpelling: string | undefined;

@@ -18,7 +18,7 @@ import { allOf, anyOf, type Verdict } from "./verdict.js";
 export type SelectableDevice = Pick<Device, "address" | "vendor" | "device" | "class">;
 
 /** A fact of a device: a value, `null` where it is known to have none, `undefined` where that is not known. */
-export type Fact = string | null | undefined;
+type Fact = string | null | undefined;
 
 /** What is wrong with one value of a selector, or worth a remark. */
 export interface SelectorIssue {
@@ -33,7 +33,7 @@ export interface SelectorIssue {
 }
 
 /** What one key of a selector says about a device. */
-export interface KeyVerdict {
+interface KeyVerdict {
   readonly key: string;
   readonly verdict: Verdict;
   /** The values as the operator wrote them. */
@@ -48,7 +48,7 @@ export interface SelectorVerdict {
 }
 
 /** One compiled key of a selector. */
-export interface SelectorKey {
+interface SelectorKey {
   readonly key: string;
   readonly isWildcardOnly: boolean;
   readonly exactAddresses: readonly PciAddress[];
@@ -61,8 +61,6 @@ export interface Selector {
   readonly keys: readonly SelectorKey[];
   /** Whether nothing in it is fixed: it must then leave delicate classes alone (pci-class.ts, `delicacyOf`). */
   readonly isWildcardOnly: boolean;
-  /** Whether it names a class; never true of a selector that is made only of wildcards. */
-  readonly namesClass: boolean;
   /** The addresses it writes out in full. */
   readonly exactAddresses: readonly PciAddress[];
   /** Values that may not mean what they say; reasons to tell the operator, not to refuse. */
@@ -102,7 +100,6 @@ export function compileSelector(
   return ok({
     keys,
     isWildcardOnly: keys.every((key) => key.isWildcardOnly),
-    namesClass: keys.some(({ key, isWildcardOnly }) => key === "class" && !isWildcardOnly),
     exactAddresses: keys.flatMap((key) => key.exactAddresses),
     remarks: keys.flatMap((key) => key.remarks),
   });

@@ -1,0 +1,55 @@
+/** `pciplug status`: the running agent, its VMs and the devices that it cares for. */
+import { Command } from "commander";
+import { getStatus } from "../control/client.js";
+import type { StatusResponse } from "../control/schema.js";
+import { EXIT } from "../core/exit-code.js";
+import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
+
+export function statusCommand(io: CliIo): Command {
+  return new Command("status")
+    .description("show the running agent, its VMs and its devices")
+    .option("-s, --state <dir>", "the agent's state folder", DEFAULTS.state)
+    .option("--json", "print the whole answer as JSON")
+    .action(async (options: { state: string; json?: boolean }) => {
+      const status = await getStatus(controlSocketOf(options.state));
+      for (const line of options.json === true ? [renderJson(status)] : renderStatus(status)) {
+        io.out(line);
+      }
+      io.exit(EXIT.ok);
+    });
+}
+
+/** The answer as a person reads it. */
+export function renderStatus(status: StatusResponse): string[] {
+  const { agent } = status;
+  return [
+    `pciplug ${agent.version}, pid ${agent.pid}, ${agent.mode === "observe" ? "observing only" : "acting"}`,
+    "",
+    ...renderTable(
+      ["SOURCE", "STATE", "DETAIL"],
+      status.sources.map((source) => [source.name, source.state, source.detail]),
+    ),
+    "",
+    ...renderTable(["VM", "STATE", "PORTS", "DEVICES", "REASON"], status.vms.map(vmRow)),
+    "",
+    ...renderTable(
+      ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "VM", "STATE", "WHY"],
+      status.devices.map((device) => [
+        device.address,
+        `${device.vendor ?? "?"}:${device.device ?? "?"}`,
+        device.class ?? "?",
+        device.driver ?? "-",
+        device.iommuGroup === null ? "-" : String(device.iommuGroup),
+        device.vm ?? "-",
+        device.state,
+        device.held ?? "",
+      ]),
+    ),
+  ];
+}
+
+function vmRow(vm: StatusResponse["vms"][number]): string[] {
+  const ports = vm.ports === undefined ? "" : `${vm.ports.free} free of ${vm.ports.free + vm.ports.plugged}`;
+  const devices = vm.attached.map((entry) => `${entry.address ?? "?"}${entry.ours ? "" : " (foreign)"}`);
+  return [vm.name, vm.runState ?? vm.state, ports, devices.join(" "), vm.reason ?? ""];
+}

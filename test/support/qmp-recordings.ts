@@ -1,0 +1,63 @@
+/** Recorded QMP traffic (fixtures/qmp/README.md), as the tests read it: integers exact, cut into connections. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseJson } from "../../src/qmp/json.js";
+
+export interface RecordedMessage {
+  readonly dir: "client" | "server" | "note";
+  readonly msg: unknown;
+}
+
+export interface RawExchange {
+  readonly note: string;
+  readonly client: string;
+  readonly server: string;
+}
+
+export interface Recording {
+  readonly name: string;
+  /** Each begins with a greeting and holds what both sides said until the link ended. */
+  readonly connections: readonly (readonly RecordedMessage[])[];
+}
+
+export type WireObject = Readonly<Record<string, unknown>>;
+
+const folder = join(import.meta.dirname, "../../fixtures/qmp/7.2");
+const RAW = "6-qmp-socket-raw.ndjson";
+
+export function loadRecordings(): Recording[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".ndjson") && name !== RAW)
+    .sort()
+    .map((name) => ({ name, connections: connectionsOf(linesOf(name) as RecordedMessage[]) }));
+}
+
+export function loadRawExchanges(): RawExchange[] {
+  return linesOf(RAW) as RawExchange[];
+}
+
+export function isObject(value: unknown): value is WireObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function linesOf(name: string): unknown[] {
+  const text = readFileSync(join(folder, name), "utf8");
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => parseJson(line));
+}
+
+function connectionsOf(messages: readonly RecordedMessage[]): RecordedMessage[][] {
+  const connections: RecordedMessage[][] = [];
+  for (const message of messages) {
+    if (message.dir === "server" && isObject(message.msg) && "QMP" in message.msg) {
+      connections.push([]);
+    }
+    if (message.dir !== "note") {
+      connections.at(-1)?.push(message);
+    }
+  }
+  return connections;
+}

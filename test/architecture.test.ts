@@ -93,7 +93,10 @@ interface Import {
 
 function importsOf(text: string): Import[] {
   const found: Import[] = [];
-  for (const match of text.matchAll(/^(?:import|export)\b[^;"']*?["']([^"']+)["']/gms)) {
+  for (const match of text.matchAll(/^(?:import|export)\b[^;"'`]*?\bfrom\s+["']([^"']+)["']/gms)) {
+    found.push({ specifier: match[1] ?? "", isDynamic: false });
+  }
+  for (const match of text.matchAll(/^import\s+["']([^"']+)["']/gm)) {
     found.push({ specifier: match[1] ?? "", isDynamic: false });
   }
   for (const match of text.matchAll(/\bimport\(\s*["']([^"']+)["']/g)) {

@@ -49,7 +49,8 @@ async function greeted(path: string, child: ChildProcess, said: () => string): P
       await client.close();
       return;
     } catch (error) {
-      const isStarting = error instanceof QmpConnectError && ["qmp.absent", "qmp.refused"].includes(error.code);
+      const isStarting =
+        error instanceof QmpConnectError && ["qmp.absent", "qmp.refused"].includes(error.code);
       if (!isStarting || child.exitCode !== null || performance.now() > deadline) {
         child.kill("SIGKILL");
         throw new Error(`QEMU did not come up: ${said()}`, { cause: error });

@@ -64,7 +64,11 @@ export class ScriptedPeer {
   }
 
   event(name: string, data?: Readonly<Record<string, unknown>>): void {
-    this.say({ timestamp: { seconds: 1_795_424_343, microseconds: 70_255 }, event: name, ...(data && { data }) });
+    this.say({
+      timestamp: { seconds: 1_795_424_343, microseconds: 70_255 },
+      event: name,
+      ...(data && { data }),
+    });
   }
 
   /** The next command, in order. */

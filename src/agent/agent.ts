@@ -6,6 +6,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Observable, Subscription } from "rxjs";
 import { lanesOf, nextDueMs } from "../core/plan.js";
+import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import type { Step } from "../core/step.js";
 import { emptyWorld, type World } from "../core/world.js";
@@ -16,6 +17,8 @@ import type { Tools } from "./tools.js";
 import { Workqueue } from "./workqueue.js";
 
 export interface AgentParts {
+  /** Shared by everybody who asks what was decided in a world. */
+  readonly scenes: SceneCache;
   readonly now: () => number;
   /** The host's wakes and the VMs' links. */
   readonly sources: readonly Observable<Signal>[];
@@ -42,6 +45,7 @@ export class Agent {
     this.#parts = parts;
     this.#pipeline = openPipeline(parts.sources);
     const pass = createPass({
+      scenes: parts.scenes,
       tools: parts.tools(() => this.#world, this.post),
       post: this.post,
       announce: parts.announce,

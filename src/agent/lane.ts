@@ -5,14 +5,14 @@
  */
 import type { AgentError } from "../base/error.js";
 import { plan } from "../core/plan.js";
-import { type Scene, setScene } from "../core/scene.js";
+import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Step } from "../core/step.js";
-import type { World } from "../core/world.js";
 import { execute } from "./executor.js";
 import type { Tools } from "./tools.js";
 
 export interface LaneDeps {
+  readonly scenes: SceneCache;
   readonly tools: Tools;
   readonly post: (signals: readonly Signal[]) => void;
   /** Resolves once the line is on disk. @throws {AgentError} when it cannot be written. */
@@ -22,7 +22,7 @@ export interface LaneDeps {
 
 /** Makes the pass function of the workqueue. */
 export function createPass(deps: LaneDeps): (lane: string) => Promise<void> {
-  const scenes = new SceneCache();
+  const { scenes } = deps;
   return async (lane) => {
     let last = "";
     while (!deps.isStopping()) {
@@ -77,18 +77,4 @@ function touchesHost(step: Step): boolean {
 
 function isSame(a: Step, b: Step | undefined): boolean {
   return b !== undefined && JSON.stringify(a) === JSON.stringify(b);
-}
-
-/** Lanes that plan from the same world share one decision. */
-class SceneCache {
-  #world: World | null = null;
-  #scene: Scene | null = null;
-
-  of(world: World): Scene {
-    if (this.#scene === null || this.#world !== world) {
-      this.#world = world;
-      this.#scene = setScene(world);
-    }
-    return this.#scene;
-  }
 }

@@ -86,9 +86,12 @@ async function leaseFor(
 async function bindAll(leases: readonly Lease[], tools: Tools): Promise<Outcome> {
   const undo = new UndoStack();
   for (const lease of leases) {
-    undo.push(`lease of ${lease.address}`, () => giveBack(lease, tools));
     const deed =
       lease.role === "companion" ? await tools.host.reserveCompanion(lease) : await tools.host.bind(lease);
+    // While one write to a device hangs every other one does, too: that device is left to the ledger (facts.md 5).
+    if (deed.kind !== "stuck") {
+      undo.push(`lease of ${lease.address}`, () => giveBack(lease, tools));
+    }
     if (deed.kind !== "done") {
       const { undone, failed } = await undo.unwind();
       const tail = [

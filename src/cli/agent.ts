@@ -13,7 +13,7 @@ interface AgentOptions {
   readonly traceQmp?: string;
 }
 
-export function agentCommand(io: CliIo): Command {
+export function agentCommand(io: CliIo, version: string): Command {
   return new Command("agent")
     .description("watch the host and keep the rules, in the foreground; logs go to standard error")
     .option("-c, --config <file>", "the rules", DEFAULTS.config)
@@ -32,6 +32,7 @@ export function agentCommand(io: CliIo): Command {
       const { runAgent } = await import("../agent/entry.js");
       io.exit(
         await runAgent({
+          version,
           configPath: options.config,
           stateDir: options.state,
           rootDir: options.root,

@@ -10,6 +10,7 @@ import { demoCommand } from "./demo.js";
 import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
 import { planCommand } from "./plan.js";
+import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
 const EXIT_HELP = `
@@ -26,17 +27,18 @@ export function buildProgram(io: CliIo, version: string): Command {
     .addHelpText("after", EXIT_HELP)
     .showHelpAfterError("(--help shows what can be said)");
   for (const command of [
-    agentCommand(io),
+    agentCommand(io, version),
     statusCommand(io),
     devicesCommand(io),
     planCommand(io),
     checkCommand(io),
-    demoCommand(io),
+    stateCommand(io),
+    demoCommand(io, version),
   ]) {
     program.addCommand(command);
   }
   program.addCommand(completionCommand(io, program));
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap((entry) => [entry, ...entry.commands])]) {
     command.exitOverride();
     command.configureOutput({
       writeOut: (text) => io.out(text.trimEnd()),
@@ -66,11 +68,12 @@ const exitCodes: Readonly<Record<string, number>> = {
   "control.bad-answer": EXIT.unavailable,
   "control.not-permitted": EXIT.notPermitted,
   "host.no-sysfs": EXIT.unavailable,
-  "host.no-iommu": EXIT.unavailable,
+  "host.unreadable": EXIT.unavailable,
   "host.state-locked": EXIT.busy,
   "host.state-unsafe": EXIT.notPermitted,
-  "host.not-root": EXIT.notPermitted,
-  "host.ledger-newer": EXIT.badFile,
+  "host.state-newer": EXIT.badFile,
+  "agent.not-root": EXIT.notPermitted,
+  "agent.no-iommu": EXIT.unavailable,
 };
 
 /** The exit code of something thrown; what nobody foresaw is a bug. */

@@ -77,6 +77,9 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
   if (lease !== undefined && (lease.vm !== vm || !isLeaseOf(lease, world.devices.get(address)))) {
     return { kind: "leased-elsewhere", vm: lease.vm };
   }
+  if (world.areIntentsLost) {
+    return { kind: "intents-lost" };
+  }
   const hold = holdOn(world, vm, address);
   if (hold !== undefined) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };

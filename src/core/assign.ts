@@ -5,7 +5,7 @@
  * order events came in; whether a VM is up is no input (semantics.md 4).
  */
 import type { PciAddress } from "./address.js";
-import { claimant, claimsOf, type DeviceClaim } from "./claims.js";
+import { type Claims, claimant, claimsOf, type DeviceClaim } from "./claims.js";
 import type { Device } from "./device.js";
 import type { Blocker, Held, HeldReason } from "./held.js";
 import { endpointsByGroup, sortedAddresses } from "./iommu-group.js";
@@ -37,11 +37,13 @@ export interface Assignment {
 const nothing: Assignment = { units: [], byDevice: new Map(), held: [], claims: new Map() };
 
 /** Decides which VM each device belongs to. */
-export function assign(world: Pick<World, "policy" | "devices" | "protections" | "leases">): Assignment {
-  if (world.policy === null) {
+export function assign(
+  world: Pick<World, "policy" | "devices" | "protections" | "leases">,
+  claims: Claims = claimsOf(world),
+): Assignment {
+  if (claims.size === 0) {
     return nothing;
   }
-  const claims = claimsOf(world.policy, world.devices.values(), world.protections);
   const groups = endpointsByGroup(world.devices.values());
   const units: Unit[] = [];
   const held: Held[] = [];

@@ -8,6 +8,7 @@ import { isBridgeDevice } from "./iommu-group.js";
 import { delicacyOf } from "./pci-class.js";
 import type { Policy, Rule } from "./policy.js";
 import { evaluateSelector } from "./selector.js";
+import type { World } from "./world.js";
 
 /** A device that one or more rules speak of. */
 export interface DeviceClaim {
@@ -24,19 +25,56 @@ export interface DeviceClaim {
  * Claims for the same VM never conflict; claims of two VMs on one device do, and then nobody gets it
  * (semantics.md 4). An unknown fact is no match: the device is held until it is known (semantics.md 3).
  */
-export function claimsOf(
-  policy: Policy,
-  devices: Iterable<Device>,
-  protections: ReadonlyMap<PciAddress, string>,
-): ReadonlyMap<PciAddress, DeviceClaim> {
+export function claimsOf({ policy, devices, protections }: ClaimFacts): Claims {
   const claims = new Map<PciAddress, DeviceClaim>();
-  for (const device of devices) {
-    const claim = claimOf(policy, device, protections);
+  for (const device of policy === null ? [] : devices.values()) {
+    const claim = policy === null ? null : claimOf(policy, device, protections.get(device.address));
     if (claim !== null) {
       claims.set(device.address, claim);
     }
   }
   return claims;
+}
+
+/** What claims depend on. */
+export type ClaimFacts = Pick<World, "policy" | "devices" | "protections">;
+export type Claims = ReadonlyMap<PciAddress, DeviceClaim>;
+
+/**
+ * Claims of one world after the other: only what has changed since the last one is evaluated again. The answer is that
+ * of {@link claimsOf}; 4,096 devices and 200 rules take half a second from scratch.
+ */
+export class ClaimCache {
+  #facts: ClaimFacts | null = null;
+  #known = new Map<
+    PciAddress,
+    { device: Device; protection: string | undefined; claim: DeviceClaim | null }
+  >();
+  #claims: Claims = new Map();
+
+  of(world: World): Claims {
+    const { policy, devices, protections } = world;
+    const last = this.#facts;
+    if (last?.policy === policy && last.devices === devices && last.protections === protections) {
+      return this.#claims;
+    }
+    const known = last?.policy === policy ? this.#known : new Map();
+    this.#facts = { policy, devices, protections };
+    this.#known = new Map();
+    const claims = new Map<PciAddress, DeviceClaim>();
+    for (const device of policy === null ? [] : devices.values()) {
+      const protection = protections.get(device.address);
+      const before = known.get(device.address);
+      const isSame = before?.device === device && before.protection === protection;
+      const claim = isSame || policy === null ? (before?.claim ?? null) : claimOf(policy, device, protection);
+      this.#known.set(device.address, { device, protection, claim });
+      if (claim !== null) {
+        claims.set(device.address, claim);
+      }
+    }
+    this.#claims = claims;
+    return claims;
+  }
 }
 
 /** What one rule says about one device, where it says anything. */
@@ -45,15 +83,11 @@ type Finding =
   | { readonly kind: "unknown"; readonly keys: readonly string[] }
   | { readonly kind: "delicate"; readonly what: string };
 
-function claimOf(
-  policy: Policy,
-  device: Device,
-  protections: ReadonlyMap<PciAddress, string>,
-): DeviceClaim | null {
+function claimOf(policy: Policy, device: Device, protection: string | undefined): DeviceClaim | null {
   const findings = policy.rules.flatMap((rule) => findingOf(rule, device));
   const rules = findings.flatMap((finding) => (finding.kind === "match" ? [finding.rule] : []));
   if (rules.length > 0) {
-    return { device, rules, against: objectionTo(device, rules, protections) };
+    return { device, rules, against: objectionTo(device, rules, protection) };
   }
   const keys = findings.flatMap((finding) => (finding.kind === "unknown" ? finding.keys : []));
   if (keys.length > 0) {
@@ -80,9 +114,9 @@ function findingOf(rule: Rule, device: Device): Finding[] {
 function objectionTo(
   device: Device,
   rules: readonly Rule[],
-  protections: ReadonlyMap<PciAddress, string>,
+  protection: string | undefined,
 ): HeldReason | null {
-  const because = isBridgeDevice(device) ? "bridges are never taken" : protections.get(device.address);
+  const because = isBridgeDevice(device) ? "bridges are never taken" : protection;
   if (because !== undefined) {
     return { kind: "protected", because };
   }

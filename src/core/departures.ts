@@ -145,11 +145,9 @@ function releaseReason(scene: Scene, lease: Lease): string | null {
 
 function describeOpaque(scene: Scene, vm: string): HeldReason {
   const status = vmStatus(scene.world, vm);
-  return {
-    kind: "vm-unreachable",
-    vm,
-    why: status.kind === "unreachable" ? status.reason : "not looked at yet",
-  };
+  return status.kind === "unreachable"
+    ? { kind: "vm-unreachable", vm, why: status.reason }
+    : { kind: "vm-unknown", vm };
 }
 
 /** A companion's override goes when the last claimed member of its IOMMU group has gone. */

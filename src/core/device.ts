@@ -53,6 +53,12 @@ export function identityOf(device: Device): Identity {
   };
 }
 
+/** Whether two looks at a device show the same facts. Every fact is a plain value. */
+export function isSameDevice(a: Device, b: Device): boolean {
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof Device>;
+  return [...keys].every((key) => a[key] === b[key]);
+}
+
 /** Whether two identities name the same kind of card. */
 export function isSameIdentity(a: Identity, b: Identity): boolean {
   return (

@@ -33,6 +33,7 @@ export type HeldReason =
     }
   // decided by plan: the moment is not right
   | { readonly kind: "vm-down"; readonly vm: string; readonly why: string }
+  | { readonly kind: "vm-unknown"; readonly vm: string }
   | { readonly kind: "vm-unreachable"; readonly vm: string; readonly why: string }
   | { readonly kind: "vm-not-ready"; readonly vm: string; readonly runState: string }
   | { readonly kind: "no-free-port"; readonly vm: string; readonly needed: number; readonly ports: string }
@@ -54,6 +55,7 @@ export type HeldReason =
       readonly detail: string;
     }
   | { readonly kind: "refused"; readonly detail: string }
+  | { readonly kind: "intents-lost" }
   | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
   | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "detach-limit"; readonly count: number; readonly limit: number }
@@ -125,6 +127,8 @@ function describeMoment(reason: Moment): string {
   switch (reason.kind) {
     case "vm-down":
       return `${reason.vm} is not running (${reason.why})`;
+    case "vm-unknown":
+      return `${reason.vm} was not looked at yet`;
     case "vm-unreachable":
       return `${reason.vm} cannot be spoken to: ${reason.why}`;
     case "vm-not-ready":
@@ -147,6 +151,8 @@ function describeMoment(reason: Moment): string {
       return `backing off after ${reason.failures} failed ${reason.failures === 1 ? "attempt" : "attempts"}: ${reason.detail}`;
     case "refused":
       return `refused, waiting for a change of the device, the VM or the policy: ${reason.detail}`;
+    case "intents-lost":
+      return "the intents file was damaged, so holds may be lost: run `pciplug state accept-loss` and restart the agent";
     case "unplug-pending":
       return `${reason.vm} was asked ${reason.times} ${reason.times === 1 ? "time" : "times"} to let go and has not yet`;
     case "cannot-unplug":

@@ -36,7 +36,7 @@ export function holdForEjection(world: World, vm: string, id: string): Hold | nu
     appearance: device.appearance,
     process: keyOf(vmStatus(world, vm)),
     cause: "ejected-by-guest",
-    detail: `${vm} let go of ${device.address} without being asked (the guest ejected it)`,
+    detail: `${vm} let go of ${device.address} without being asked (the guest ejected it, or the host is taking the card away)`,
     atMs: world.nowMs,
   };
 }

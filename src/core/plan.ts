@@ -74,8 +74,7 @@ function sorted(moves: readonly Move[]): Plan {
 }
 
 /** All lanes at once, for people: what would happen now, and what waits. */
-export function planAll(world: World): Plan {
-  const scene = setScene(world);
+export function planAll(world: World, scene: Scene = setScene(world)): Plan {
   const plans = lanesOf(world).map((lane) => plan(world, lane, scene));
   return {
     steps: plans.flatMap((entry) => entry.steps),

@@ -11,7 +11,7 @@ import type { World } from "./world.js";
 export function vmObjection(vm: string, status: VmStatus, needed: number): HeldReason | null {
   switch (status.kind) {
     case "unknown":
-      return { kind: "vm-unreachable", vm, why: "not looked at yet" };
+      return { kind: "vm-unknown", vm };
     case "absent":
       return { kind: "vm-down", vm, why: status.reason };
     case "unreachable":

@@ -4,7 +4,7 @@
  */
 import { unreachable } from "../base/error.js";
 import { noteFailure, withoutBackoffs } from "./backoff.js";
-import type { Device } from "./device.js";
+import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import type { Signal } from "./signal.js";
 import type { Step } from "./step.js";
@@ -37,7 +37,7 @@ export function reduce(world: World, signal: Signal): World {
     case "leases-written":
       return { ...world, leases: new Map(signal.leases.map((lease) => [lease.address, lease])) };
     case "holds-read":
-      return { ...world, holds: signal.holds };
+      return { ...world, holds: signal.holds, areIntentsLost: signal.isDamaged };
     case "step-started":
       return {
         ...world,
@@ -59,9 +59,7 @@ function later(world: World, atMs: number): number {
 }
 
 function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>): World {
-  const devices = sameDevices(world.devices, signal.devices)
-    ? world.devices
-    : new Map(signal.devices.map((device) => [device.address, device]));
+  const devices = mergeDevices(world.devices, signal.devices);
   const next: World = {
     ...world,
     nowMs: later(world, signal.atMs),
@@ -72,9 +70,15 @@ function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>
   return { ...next, holds: endHolds(next, [...world.holds, ...holdForDriverChange(world, next)]) };
 }
 
-/** A look that shows nothing new keeps the map, so that nothing is decided again for it. */
-function sameDevices(before: World["devices"], seen: readonly Device[]): boolean {
-  return before.size === seen.length && seen.every((device) => before.get(device.address) === device);
+/** What has not changed stays the very same object, also the whole map, so that nothing is decided again for it. */
+function mergeDevices(before: World["devices"], seen: readonly Device[]): World["devices"] {
+  const merged = seen.map((device) => {
+    const known = before.get(device.address);
+    return known !== undefined && isSameDevice(known, device) ? known : device;
+  });
+  const isNothingNew =
+    merged.length === before.size && merged.every((device) => before.get(device.address) === device);
+  return isNothingNew ? before : new Map(merged.map((device) => [device.address, device]));
 }
 
 function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): World {

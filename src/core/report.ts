@@ -8,9 +8,9 @@ import { isOnVfio } from "./device.js";
 import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
 import { planAll } from "./plan.js";
-import type { Rule } from "./policy.js";
+import type { SourceName } from "./policy.js";
 import { type Scene, setScene } from "./scene.js";
-import { evaluateSelector } from "./selector.js";
+import type { SourceState } from "./signal.js";
 import { addressesOf, type Step } from "./step.js";
 import type { VmStatus } from "./vm.js";
 import type { World } from "./world.js";
@@ -39,8 +39,13 @@ export interface HeldReport {
 }
 
 /** What would happen now and why not. */
-export function reportPlan(world: World, source: PlanReport["source"]): PlanReport {
-  const plan = planAll(world);
+export function reportPlan(
+  world: World,
+  source: PlanReport["source"],
+  scene: Scene = setScene(world),
+): PlanReport {
+  const plan = planAll(world, scene);
+  const claims = [...scene.assignment.claims.values()];
   return {
     schema: "pciplug-plan/1",
     source,
@@ -48,7 +53,7 @@ export function reportPlan(world: World, source: PlanReport["source"]): PlanRepo
     held: plan.held.map(reportHeld),
     rules: (world.policy?.rules ?? []).map((rule) => ({
       name: rule.name,
-      matches: countMatches(world, rule),
+      matches: claims.filter((claim) => claim.rules.includes(rule)).length,
     })),
   };
 }
@@ -65,12 +70,6 @@ function reportHeld(held: Held): HeldReport {
     rule: held.rule,
     reason: { kind: held.reason.kind, message: describeHeld(held.reason) },
   };
-}
-
-function countMatches(world: World, rule: Rule): number {
-  return [...world.devices.values()].filter(
-    (device) => evaluateSelector(rule.match, device).verdict === "match",
-  ).length;
 }
 
 export interface VmReport {
@@ -130,9 +129,8 @@ export interface DeviceReport {
 }
 
 /** Every device that a rule speaks of, that is leased, or that a VM has, in address order. */
-export function reportDevices(world: World): readonly DeviceReport[] {
-  const scene = setScene(world);
-  const held = new Map(planAll(world).held.map((entry) => [entry.address, entry] as const));
+export function reportDevices(world: World, scene: Scene = setScene(world)): readonly DeviceReport[] {
+  const held = new Map(planAll(world, scene).held.map((entry) => [entry.address, entry] as const));
   return [...world.devices.values()].flatMap((device) => {
     const occupant = scene.taken.get(device.address);
     const lease = world.leases.get(device.address);
@@ -168,4 +166,37 @@ function deviceState(scene: Scene, address: PciAddress, isHeld: boolean): Device
     return "bound";
   }
   return isHeld ? "held" : "waiting";
+}
+
+export interface StatusReport {
+  readonly schema: "pciplug-status/1";
+  readonly agent: {
+    readonly version: string;
+    readonly pid: number;
+    readonly bootId: string;
+    readonly mode: "act" | "observe";
+    readonly startedAt: string;
+  };
+  readonly sources: readonly {
+    readonly name: SourceName;
+    readonly state: SourceState["kind"];
+    readonly detail: string;
+  }[];
+  readonly vms: readonly VmReport[];
+  readonly devices: readonly DeviceReport[];
+}
+
+/** The whole of what the agent knows, for `status`. */
+export function reportStatus(
+  world: World,
+  about: Pick<StatusReport["agent"], "version" | "pid" | "startedAt">,
+  scene: Scene = setScene(world),
+): StatusReport {
+  return {
+    schema: "pciplug-status/1",
+    agent: { ...about, bootId: world.bootId, mode: world.mode },
+    sources: [...world.sources].map(([name, { kind, detail }]) => ({ name, state: kind, detail })),
+    vms: (world.policy?.vms ?? []).map((vm) => reportVm(world, vm.name)),
+    devices: reportDevices(world, scene),
+  };
 }

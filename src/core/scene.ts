@@ -1,6 +1,7 @@
 /** The world together with what was decided from it: what every part of a plan reads. */
 import type { PciAddress } from "./address.js";
 import { type Assignment, assign } from "./assign.js";
+import { ClaimCache, type Claims } from "./claims.js";
 import type { Held } from "./held.js";
 import { type Occupant, occupants } from "./occupancy.js";
 import type { Step } from "./step.js";
@@ -12,9 +13,22 @@ export interface Scene {
   readonly taken: ReadonlyMap<PciAddress, Occupant>;
 }
 
-/** Decides once, so that all lanes of one turn plan from the same decision. */
-export function setScene(world: World): Scene {
-  return { world, assignment: assign(world), taken: occupants(world) };
+/** Sets the scene of one world from scratch. */
+export function setScene(world: World, claims?: Claims): Scene {
+  return { world, assignment: assign(world, claims), taken: occupants(world) };
+}
+
+/** Scenes of one world after the other: everybody who asks about the same world gets the same scene. */
+export class SceneCache {
+  readonly #claims = new ClaimCache();
+  #scene: Scene | null = null;
+
+  of(world: World): Scene {
+    if (this.#scene?.world !== world) {
+      this.#scene = setScene(world, this.#claims.of(world));
+    }
+    return this.#scene;
+  }
 }
 
 /** One thing to do, or one reason not to. */

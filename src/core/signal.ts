@@ -43,7 +43,8 @@ export type Signal =
   /** DEVICE_DELETED: QEMU has let go of a device. */
   | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }
   | { readonly kind: "leases-written"; readonly leases: readonly Lease[] }
-  | { readonly kind: "holds-read"; readonly holds: readonly Hold[] }
+  /** The intents file as it was found. `isDamaged`: some were lost, and nobody has accepted that yet. */
+  | { readonly kind: "holds-read"; readonly holds: readonly Hold[]; readonly isDamaged: boolean }
   | { readonly kind: "step-started"; readonly atMs: number; readonly lane: string; readonly step: Step }
   | {
       readonly kind: "step-ended";

@@ -47,6 +47,8 @@ export interface World {
   readonly vms: ReadonlyMap<string, VmStatus>;
   readonly leases: ReadonlyMap<PciAddress, Lease>;
   readonly holds: readonly Hold[];
+  /** Whether holds were lost with a damaged file: then nothing new is attached (semantics.md 5). */
+  readonly areIntentsLost: boolean;
   readonly unplugs: ReadonlyMap<string, Unplug>;
   readonly backoffs: ReadonlyMap<string, Backoff>;
   /** The step each lane is in the middle of. */
@@ -67,6 +69,7 @@ export const emptyWorld: World = {
   vms: new Map(),
   leases: new Map(),
   holds: [],
+  areIntentsLost: false,
   unplugs: new Map(),
   backoffs: new Map(),
   running: new Map(),

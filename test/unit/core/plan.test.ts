@@ -58,7 +58,7 @@ describe("plan: arrivals", () => {
       { kind: "unreachable", code: "qmp.busy", reason: "busy" } as const,
       "vm-unreachable",
     ],
-    ["the VM was not looked at yet", { kind: "unknown" } as const, "vm-unreachable"],
+    ["the VM was not looked at yet", { kind: "unknown" } as const, "vm-unknown"],
     ["the VM migrates in", up({ runState: "inmigrate" }), "vm-not-ready"],
     ["no port is free", up({ ports: [aPort("rp0", { kind: "plugged", by: ["x"] })] }), "no-free-port"],
     ["its process was not found", up({ process: null }), "process-unknown"],

@@ -13,8 +13,8 @@ import {
   aPolicy,
   aProcess,
   aRule,
-  aWorld,
   attached,
+  aWorld,
   up,
 } from "../../support/builders.js";
 
@@ -164,7 +164,7 @@ describe("reduce: facts", () => {
 
   it("keeps the very same map of devices when a look shows nothing new", () => {
     const once = after(inVm, seen([device]));
-    expect(after(once, seen([device])).devices).toBe(once.devices);
+    expect(after(once, seen([{ ...device }])).devices).toBe(once.devices);
     expect(after(once, seen([{ ...device, driver: null }])).devices).not.toBe(once.devices);
   });
 

@@ -1,0 +1,75 @@
+/** Remembers what was decided last about each device, so that only a change of mind becomes a line of the audit. */
+import type { AuditEntry } from "../audit/record.js";
+import type { PciAddress } from "../core/address.js";
+import { describeHeld } from "../core/held.js";
+import { type Plan, planAll } from "../core/plan.js";
+import type { Scene } from "../core/scene.js";
+import { addressesOf } from "../core/step.js";
+import type { World } from "../core/world.js";
+
+type DecisionEntry = Extract<AuditEntry, { event: "decision" }>;
+
+export class DecisionLog {
+  #last: ReadonlyMap<string, DecisionEntry> = new Map();
+
+  /** What was decided anew in this world: who waits and why, who waits no more, and, observing, what would be done. */
+  news(world: World, scene: Scene): AuditEntry[] {
+    if (world.policy === null || !world.isHostSeen) {
+      return [];
+    }
+    const plan = planAll(world, scene);
+    const entries = [
+      ...heldEntries(world, plan),
+      ...(world.mode === "observe" ? wouldEntries(world, plan) : []),
+    ];
+    const now = new Map(entries.map((entry) => [keyOf(entry), entry]));
+    const news = [...now].filter(([key]) => !this.#last.has(key)).map(([, entry]) => entry);
+    const waiting = new Set(entries.map((entry) => entry.address));
+    const cleared = new Set(
+      [...this.#last.values()].map((entry) => entry.address).filter((address) => !waiting.has(address)),
+    );
+    this.#last = now;
+    return [...[...cleared].map((address) => clearEntry(world, address)), ...news];
+  }
+}
+
+function heldEntries(world: World, plan: Plan): DecisionEntry[] {
+  // A VM that was not looked at yet is no decision: it is the agent that is not ready.
+  const decided = plan.held.filter((held) => held.reason.kind !== "vm-unknown");
+  return decided.map((held) => ({
+    atMs: world.nowMs,
+    event: "decision",
+    who: "agent",
+    what: `${held.address} is held`,
+    why: describeHeld(held.reason),
+    ...(held.vm === null ? {} : { vm: held.vm }),
+    ...(held.rule === null ? {} : { rule: held.rule }),
+    address: held.address,
+    after: { verdict: "held", reason: held.reason },
+  }));
+}
+
+function wouldEntries(world: World, plan: Plan): DecisionEntry[] {
+  return plan.steps.flatMap((step) =>
+    addressesOf(step).map((address) => ({
+      atMs: world.nowMs,
+      event: "decision",
+      who: "agent",
+      what: `${address}: would ${step.kind}`,
+      vm: step.vm,
+      address,
+      after: { verdict: "planned", step },
+      would: true,
+    })),
+  );
+}
+
+function clearEntry(world: World, address: PciAddress): DecisionEntry {
+  const what = `${address} waits no more`;
+  return { atMs: world.nowMs, event: "decision", who: "agent", what, address, after: { verdict: "clear" } };
+}
+
+/** The decision without its moment. */
+function keyOf({ atMs: _, ...decision }: DecisionEntry): string {
+  return JSON.stringify(decision);
+}

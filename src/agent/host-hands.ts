@@ -1,0 +1,51 @@
+/** The hands on the host, made from the host room's functions; every write is announced to the audit. */
+import type { Lease } from "../core/lease.js";
+import { bindToVfio, setCompanionOverride } from "../host/bind.js";
+import type { HostContext, HostDeed as RoomDeed } from "../host/host-write.js";
+import { readOriginal } from "../host/identity.js";
+import type { KernelIo } from "../host/kernel-io.js";
+import { loadKernelModule } from "../host/kernel-module.js";
+import { findVfioHolders } from "../host/process.js";
+import { release } from "../host/release.js";
+import type { HostRoot } from "../host/root.js";
+import { giveNode, nodeOwner } from "../host/vfio-node.js";
+import type { HostDeed, HostHands } from "./tools.js";
+
+/** For one read or write of a kernel file; a host driver's remove function may take seconds. */
+const DEADLINE_MS = 20_000;
+/** For the kernel to show what a write has brought about. */
+const SETTLE_MS = 10_000;
+
+/** `announce` resolves once the line about a host write is on disk. */
+export function createHostHands(root: HostRoot, io: KernelIo, announce: HostContext["announce"]): HostHands {
+  const context: HostContext = {
+    root,
+    io,
+    announce,
+    loadModule: loadKernelModule,
+    deadlineMs: DEADLINE_MS,
+    settleMs: SETTLE_MS,
+  };
+  return {
+    readOriginal: (address) => readOriginal(root, io, address, DEADLINE_MS),
+    bind: async (lease: Lease) => toDeed(await bindToVfio(context, lease)),
+    reserveCompanion: async (lease: Lease) => toDeed(await setCompanionOverride(context, lease)),
+    release: async (lease: Lease) => toDeed(await release(context, lease)),
+    nodeOwner: (iommuGroup) => Promise.resolve(nodeOwner(root, iommuGroup)),
+    giveNode: async (iommuGroup, uid, gid) => {
+      const deed = await giveNode(context, iommuGroup, uid, gid);
+      return deed.kind === "done" ? { kind: "done" } : deed;
+    },
+    holders: (iommuGroup) => findVfioHolders(root, iommuGroup),
+  };
+}
+
+function toDeed(deed: RoomDeed): HostDeed {
+  if (deed.kind === "done") {
+    return deed;
+  }
+  const undone = deed.undone.length === 0 ? "" : ` (put back: ${deed.undone.join(", ")})`;
+  return deed.kind === "stuck"
+    ? { kind: "stuck", detail: `${deed.detail}${undone}` }
+    : { kind: "failed", code: deed.code, detail: `${deed.detail}${undone}` };
+}

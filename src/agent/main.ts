@@ -1,0 +1,45 @@
+/** The edge: the only place of the agent that touches the process, its clock and its signals. */
+import process from "node:process";
+
+/** What the agent needs of the process that it runs in. */
+export interface ProcessEdge {
+  readonly pid: number;
+  /** Of this program. */
+  readonly version: string;
+  readonly uid: number;
+  /** Milliseconds of the wall clock. */
+  readonly now: () => number;
+  /** One line on standard output. */
+  readonly out: (line: string) => void;
+  readonly errStream: NodeJS.WriteStream;
+  /** Resolves with the name of the first signal that asks the process to end. */
+  readonly stopSignal: () => Promise<string>;
+  /** Hears what nobody caught: the process must end then. */
+  readonly onUncaught: (listener: (error: unknown) => void) => void;
+  /** Ends the process now, whatever is still open. */
+  readonly exitNow: (code: number) => void;
+}
+
+export function processEdge(version: string): ProcessEdge {
+  return {
+    pid: process.pid,
+    version,
+    uid: process.getuid?.() ?? 0,
+    now: () => Date.now(),
+    out: (line) => {
+      process.stdout.write(`${line}\n`);
+    },
+    errStream: process.stderr,
+    stopSignal: () =>
+      new Promise((resolve) => {
+        for (const name of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+          process.once(name, () => resolve(name));
+        }
+      }),
+    onUncaught: (listener) => {
+      process.on("uncaughtException", listener);
+      process.on("unhandledRejection", listener);
+    },
+    exitNow: (code) => process.exit(code),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The answers of the control socket: their shape, for the server that gives them and the client that checks them.
+ * Versioned; keys are only ever added within a version, and a client passes over keys that it does not know.
+ */
+import { z } from "zod";
+import { SOURCE_NAMES } from "../core/policy.js";
+
+const attached = z.object({
+  /** The host's address; `null` for a device that is not passed through from an address. */
+  address: z.string().nullable(),
+  /** QEMU id; `null` for a device without one. */
+  id: z.string().nullable(),
+  bus: z.string().nullable(),
+  /** False: foreign, left alone (semantics.md 5). */
+  ours: z.boolean(),
+});
+
+const vm = z.object({
+  name: z.string(),
+  state: z.enum(["unknown", "absent", "unreachable", "up"]),
+  runState: z.string().optional(),
+  machine: z.string().optional(),
+  pid: z.number().optional(),
+  reason: z.string().optional(),
+  ports: z.object({ free: z.number(), plugged: z.number(), unusable: z.number() }).optional(),
+  attached: z.array(attached).readonly(),
+});
+
+const device = z.object({
+  address: z.string(),
+  vendor: z.string().nullable(),
+  device: z.string().nullable(),
+  class: z.string().nullable(),
+  driver: z.string().nullable(),
+  iommuGroup: z.number().nullable(),
+  vm: z.string().nullable(),
+  state: z.enum(["attached", "foreign", "bound", "waiting", "held"]),
+  /** Why it waits, as one sentence. */
+  held: z.string().nullable(),
+});
+
+/** GET /v1/status */
+export const statusResponse = z.object({
+  schema: z.literal("pciplug-status/1"),
+  agent: z.object({
+    version: z.string(),
+    pid: z.number(),
+    bootId: z.string(),
+    mode: z.enum(["act", "observe"]),
+    /** ISO 8601, UTC. */
+    startedAt: z.string(),
+  }),
+  sources: z
+    .array(
+      z.object({ name: z.enum(SOURCE_NAMES), state: z.enum(["up", "missing", "off"]), detail: z.string() }),
+    )
+    .readonly(),
+  vms: z.array(vm).readonly(),
+  devices: z.array(device).readonly(),
+});
+
+/** GET /v1/plan */
+export const planResponse = z.object({
+  schema: z.literal("pciplug-plan/1"),
+  source: z.enum(["agent", "offline"]),
+  steps: z
+    .array(
+      z.object({
+        kind: z.enum(["bind", "attach", "detach", "release", "forget", "adopt"]),
+        vm: z.string(),
+        addresses: z.array(z.string()).readonly(),
+        why: z.string().optional(),
+      }),
+    )
+    .readonly(),
+  held: z
+    .array(
+      z.object({
+        address: z.string(),
+        vm: z.string().nullable(),
+        rule: z.string().nullable(),
+        reason: z.object({ kind: z.string(), message: z.string() }),
+      }),
+    )
+    .readonly(),
+  /** Every rule, in file order, with the number of devices that it matches now. */
+  rules: z.array(z.object({ name: z.string(), matches: z.number() })).readonly(),
+});
+
+/** Any answer that is not 200. Decide by `code`; `message` is for people. */
+export const errorResponse = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+export type StatusResponse = z.infer<typeof statusResponse>;
+export type PlanResponse = z.infer<typeof planResponse>;
+export type ErrorResponse = z.infer<typeof errorResponse>;

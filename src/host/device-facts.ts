@@ -1,0 +1,68 @@
+/** The facts about a PCI function that hold for one appearance of it. Kernel ABI: sysfs-bus-pci. Synchronous: see scan.ts. */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { type PciAddress, parseAddress } from "../core/address.js";
+import type { Device } from "../core/device.js";
+import type { HostRoot } from "./root.js";
+import { placeOf, readLink } from "./sysfs-link.js";
+
+/** Everything but what a driver or the IOMMU may change. */
+export type StaticFacts = Omit<Device, "driver" | "iommuGroup">;
+
+type Known<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Reads the lasting facts; what the kernel does not show stays absent. */
+export function readStaticFacts(root: HostRoot, address: PciAddress, appearance: string): StaticFacts {
+  const text = (name: string): string | undefined => readTextIfAny(root.attribute(address, name));
+  const facts: Known<StaticFacts> = { address, appearance };
+  setKnown(facts, "vendor", hex(text("vendor"), 4));
+  setKnown(facts, "device", hex(text("device"), 4));
+  setKnown(facts, "subsystemVendor", hex(text("subsystem_vendor"), 4));
+  setKnown(facts, "subsystemDevice", hex(text("subsystem_device"), 4));
+  setKnown(facts, "class", hex(text("class"), 6));
+  setKnown(facts, "revision", hex(text("revision"), 2));
+  setKnown(facts, "numaNode", integer(text("numa_node")));
+  setKnown(facts, "bootVga", flag(text("boot_vga")));
+  setKnown(facts, "physfn", readPhysfn(root, address));
+  const place = placeOf(readLink(root.device(address)) ?? "");
+  setKnown(facts, "parent", place?.parent);
+  setKnown(facts, "rootBus", place?.rootBus);
+  return facts;
+}
+
+/** Text of an attribute without its newline; `undefined` where it cannot be had: one odd device must not blind us. */
+export function readTextIfAny(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1").trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function setKnown<K extends keyof StaticFacts>(
+  facts: Known<StaticFacts>,
+  key: K,
+  value: StaticFacts[K] | undefined,
+): void {
+  if (value !== undefined) {
+    facts[key] = value;
+  }
+}
+
+function hex(text: string | undefined, digits: number): string | undefined {
+  const match = /^0x([0-9a-f]+)$/i.exec(text ?? "");
+  return match?.[1]?.toLowerCase().padStart(digits, "0");
+}
+
+function integer(text: string | undefined): number | undefined {
+  return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : undefined;
+}
+
+function flag(text: string | undefined): boolean | undefined {
+  return text === undefined ? undefined : text === "1";
+}
+
+function readPhysfn(root: HostRoot, address: PciAddress): PciAddress | null {
+  const target = readLink(root.attribute(address, "physfn"));
+  return target === null ? null : (parseAddress(basename(target)) ?? null);
+}

@@ -1,0 +1,58 @@
+/**
+ * The intents on disk: what cannot be found out by looking, so far the holds.
+ *
+ * Without them a device might go where somebody wanted it not to go: damaged intents are kept aside, and that they were
+ * is remembered by the file put aside until somebody accepts the loss (semantics.md 5).
+ */
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Hold } from "../core/lease.js";
+import { setAside } from "./durable-file.js";
+import { parseHold } from "./state-entry.js";
+import { StateFile } from "./state-file.js";
+
+export interface IntentsContents {
+  readonly holds: readonly Hold[];
+  /** Whether intents were lost, now or earlier, and nobody has accepted that yet: there must be no new attach. */
+  readonly isDamaged: boolean;
+  /** The files that are kept aside. */
+  readonly damagedFiles: readonly string[];
+}
+
+export interface Intents {
+  /** @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable`; the file is left as it is. */
+  load(): Promise<IntentsContents>;
+  /** Replaces the holds; resolves once they are on disk. */
+  save(holds: readonly Hold[]): Promise<void>;
+  /** Goes on without what was lost. The damaged files are kept under another name, which is returned. */
+  acceptLoss(): Promise<readonly string[]>;
+}
+
+/** The intents at this path. Touches nothing yet. */
+export function openIntents(path: string): Intents {
+  const file = new StateFile(path, "holds", parseHold);
+  return {
+    async load() {
+      const { entries } = await file.load();
+      const damagedFiles = await filesAside(path);
+      return { holds: entries, isDamaged: damagedFiles.length > 0, damagedFiles };
+    },
+    save: (holds) => file.save(holds),
+    async acceptLoss() {
+      const kept: string[] = [];
+      for (const damaged of await filesAside(path)) {
+        kept.push(await setAside(damaged, "accepted"));
+      }
+      return kept;
+    },
+  };
+}
+
+async function filesAside(path: string): Promise<string[]> {
+  const start = `${basename(path)}.damaged-`;
+  const names = await readdir(dirname(path)).catch((): string[] => []);
+  return names
+    .filter((name) => name.startsWith(start) && /^\d+$/.test(name.slice(start.length)))
+    .sort()
+    .map((name) => join(dirname(path), name));
+}

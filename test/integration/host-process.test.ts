@@ -1,0 +1,115 @@
+/** Who is behind a socket, and who has an IOMMU group open: on a made-up /proc and on the real one. */
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { findSocketOwner, findVfioHolders } from "../../src/host/process.js";
+import { hostRoot } from "../../src/host/root.js";
+import { aFolder, aSysfs, type Sysfs } from "../support/sysfs.js";
+
+const header = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+const listening = (inode: number, path: string): string =>
+  `0000000000000000: 00000002 00000000 00010000 0001 01 ${inode} ${path}\n`;
+const connected = (inode: number, path: string): string =>
+  `0000000000000000: 00000003 00000000 00000000 0001 03 ${inode} ${path}\n`;
+
+const status = (capabilities: string): string =>
+  `Name:\tqemu\nUid:\t0\t64055\t0\t64055\nGid:\t0\t994\t0\t994\nCapEff:\t${capabilities}\n`;
+const stat = "4242 (qemu) (a b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21\n";
+const limits = (memlock: string): string =>
+  `Limit                     Soft Limit           Hard Limit           Units     \nMax locked memory         ${memlock}             unlimited            bytes     \n`;
+
+function proc(sockets: string): Sysfs {
+  return aSysfs(aFolder(onTestFinished)).file("proc/net/unix", header + sockets);
+}
+
+function process(
+  sysfs: Sysfs,
+  pid: number,
+  link: string,
+  capabilities = "0000000000000000",
+  memlock = "8388608",
+): Sysfs {
+  return sysfs
+    .file(`proc/${pid}/status`, status(capabilities))
+    .file(`proc/${pid}/stat`, stat)
+    .file(`proc/${pid}/limits`, limits(memlock))
+    .rawLink(`proc/${pid}/fd/9`, link)
+    .rawLink(`proc/${pid}/cwd`, "/run/vms");
+}
+
+describe("the process behind a socket", () => {
+  it("is found by the socket's inode, with what decides over its access and memory", async () => {
+    const tree = process(
+      proc(connected(1, "/run/a.sock") + listening(77, "/run/a.sock")),
+      4242,
+      "socket:[77]",
+    );
+    process(tree, 99, "socket:[78]");
+    expect(await findSocketOwner(tree.root, "/run/a.sock")).toEqual({
+      pid: 4242,
+      startTicks: "987654",
+      uid: 64055,
+      gid: 994,
+      memlockBytes: 8_388_608,
+      canLockAnyMemory: false,
+    });
+  });
+
+  it("may lock any memory with CAP_IPC_LOCK, and has no limit when the kernel says unlimited", async () => {
+    const tree = process(
+      proc(listening(77, "/run/a.sock")),
+      4242,
+      "socket:[77]",
+      "000001ffffffffff",
+      "unlimited",
+    );
+    expect(await findSocketOwner(tree.root, "/run/a.sock")).toMatchObject({
+      memlockBytes: null,
+      canLockAnyMemory: true,
+    });
+  });
+
+  it("is found by a path with blanks, and by one that was given to QEMU relative to its folder", async () => {
+    const tree = process(proc(listening(77, "a b.sock")), 4242, "socket:[77]");
+    expect(await findSocketOwner(tree.root, "/run/vms/a b.sock")).toMatchObject({ pid: 4242 });
+    expect(await findSocketOwner(tree.root, "/run/other/a b.sock")).toBeNull();
+  });
+
+  it("is not told when two processes could be meant; PID 1 does not count", async () => {
+    const tree = process(
+      proc(listening(77, "/run/a.sock") + listening(78, "/run/a.sock")),
+      4242,
+      "socket:[77]",
+    );
+    process(tree, 1, "socket:[77]");
+    expect(await findSocketOwner(tree.root, "/run/a.sock")).toMatchObject({ pid: 4242 });
+    process(tree, 4243, "socket:[78]");
+    expect(await findSocketOwner(tree.root, "/run/a.sock")).toBeNull();
+  });
+
+  it("is nobody when nothing listens or /proc cannot be read", async () => {
+    expect(await findSocketOwner(proc(connected(1, "/run/a.sock")).root, "/run/a.sock")).toBeNull();
+    expect(await findSocketOwner(hostRoot("/nonexistent"), "/run/a.sock")).toBeNull();
+  });
+
+  it("is this very process for a socket that it listens on", async () => {
+    const path = join(aFolder(onTestFinished), "a.sock");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    onTestFinished(() => void server.close());
+    const owner = await findSocketOwner(hostRoot(), path);
+    expect(owner).toMatchObject({ pid: globalThis.process.pid, uid: globalThis.process.getuid?.() });
+    expect(Number(owner?.startTicks)).toBeGreaterThan(0);
+  });
+});
+
+describe("the holders of an IOMMU group", () => {
+  it("are the processes with its node open", async () => {
+    const tree = process(proc(""), 4242, "/dev/vfio/7");
+    process(tree, 99, "/dev/vfio/7");
+    process(tree, 100, "/dev/vfio/71");
+    process(tree, 101, "/dev/vfio/vfio");
+    expect(await findVfioHolders(tree.root, 7)).toEqual([99, 4242]);
+    expect(await findVfioHolders(tree.root, 8)).toEqual([]);
+  });
+});

@@ -1,0 +1,43 @@
+/** Answers of a small agent, for tests of the control socket. Made up. */
+import type { PlanResponse, StatusResponse } from "../../src/control/schema.js";
+
+export const aStatus: StatusResponse = {
+  schema: "pciplug-status/1",
+  agent: { version: "0.1.0", pid: 42, bootId: "b", mode: "act", startedAt: "2026-01-02T03:04:05.000Z" },
+  sources: [{ name: "udevadm", state: "missing", detail: "udevadm is not installed" }],
+  vms: [
+    { name: "a", state: "absent", reason: "no such socket", attached: [] },
+    {
+      name: "b",
+      state: "up",
+      runState: "running",
+      machine: "pc-q35-7.2-machine",
+      pid: 7,
+      ports: { free: 1, plugged: 1, unusable: 0 },
+      attached: [{ address: "0000:65:00.0", id: "pciplug-0000-65-00.0", bus: "rp1", ours: true }],
+    },
+  ],
+  devices: [
+    {
+      address: "0000:65:00.0",
+      vendor: "10de",
+      device: "2204",
+      class: "030000",
+      driver: "vfio-pci",
+      iommuGroup: 12,
+      vm: "b",
+      state: "attached",
+      held: null,
+    },
+  ],
+};
+
+export const aPlan: PlanResponse = {
+  schema: "pciplug-plan/1",
+  source: "agent",
+  steps: [{ kind: "release", vm: "b", addresses: ["0000:65:00.0"], why: "no rule of b names it any more" }],
+  held: [
+    { address: "0000:66:00.0", vm: "a", rule: "r", reason: { kind: "vm-down", message: "a is not running" } },
+  ],
+  rules: [{ name: "r", matches: 1 }],
+};

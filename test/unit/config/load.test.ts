@@ -1,0 +1,111 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { formatIssues, parseConfig } from "../../../src/config/load.js";
+import type { Policy } from "../../../src/core/policy.js";
+import { evaluateSelector } from "../../../src/core/selector.js";
+import { aDevice } from "../../support/builders.js";
+
+const fixtures = new URL("../../../fixtures/config/", import.meta.url);
+const first = new URL("../../../contrib/examples/first.yaml", import.meta.url);
+
+function filesOf(kind: "valid" | "invalid"): string[] {
+  return readdirSync(new URL(`${kind}/`, fixtures)).filter((name) => !name.endsWith(".expected.json"));
+}
+
+function expectGolden(file: string, actual: unknown): void {
+  const golden = new URL(`${file}.expected.json`, fixtures);
+  const text = `${JSON.stringify(actual, null, 2)}\n`;
+  if (process.env["UPDATE_GOLDEN"] === "1") {
+    writeFileSync(golden, text);
+  }
+  if (!existsSync(golden)) {
+    throw new Error(`no golden for ${file}: run this test with UPDATE_GOLDEN=1 and read what it writes`);
+  }
+  expect(text).toBe(readFileSync(golden, "utf8"));
+}
+
+function policyOf(text: string, path = "config.yaml"): Policy {
+  const result = parseConfig(text, path);
+  if (!result.ok) {
+    throw new Error(formatIssues(result.error));
+  }
+  return result.value.policy;
+}
+
+describe("the file", () => {
+  it.each(filesOf("valid"))("is accepted with the meaning written down: %s", (file) => {
+    const { version: _, ...policy } = policyOf(
+      readFileSync(new URL(`valid/${file}`, fixtures), "utf8"),
+      file,
+    );
+    const rules = policy.rules.map((rule) => ({ ...rule, match: rule.match.keys.map(({ key }) => key) }));
+    expectGolden(`valid/${file}`, { ...policy, rules });
+  });
+
+  it.each(filesOf("invalid"))("is refused with the sentences written down: %s", (file) => {
+    const result = parseConfig(readFileSync(new URL(`invalid/${file}`, fixtures), "utf8"), file);
+    const issues = result.ok ? [] : result.error;
+    expect(issues.length).toBeGreaterThan(0);
+    expectGolden(`invalid/${file}`, { issues, asText: formatIssues(issues).split("\n") });
+  });
+
+  it("keeps 0300, 00e1 and 0x8086 the texts that they are", () => {
+    const policy = policyOf(readFileSync(new URL("valid/text-stays-text.yaml", fixtures), "utf8"));
+    const device = aDevice("0000:01:00.0", { vendor: "8086", device: "00e1", class: "030000" });
+    expect(policy.rules.map((rule) => evaluateSelector(rule.match, device).verdict)).toEqual(
+      Array.from(policy.rules, () => "match"),
+    );
+  });
+
+  it("may be the example that contrib/ gives, whose defaults are the real ones", () => {
+    const text = readFileSync(first, "utf8");
+    const policy = policyOf(text, "first.yaml");
+    expect(policy.rules.map((rule) => [rule.name, rule.vm])).toEqual([
+      ["nvidia", "desk"],
+      ["rear-usb-card", "media"],
+    ]);
+    expect(policy.rules.flatMap((rule) => rule.match.remarks)).toEqual([]);
+    const { limits, sources } = policyOf(text.slice(0, text.indexOf("limits:")), "short.yaml");
+    expect({ limits, sources }).toEqual({ limits: policy.limits, sources: policy.sources });
+  });
+
+  it("gets another version with every change of its text, and the same one for the same text", () => {
+    const text = "vms: []\nrules: []\n";
+    expect(policyOf(text).version).toMatch(/^[0-9a-f]{64}$/);
+    expect(policyOf(text).version).toBe(policyOf(text, "other.yaml").version);
+    expect(policyOf(`${text}# note\n`).version).not.toBe(policyOf(text).version);
+  });
+
+  it("accepts every key that core's selectors know, and no other", () => {
+    const accepts = (key: string) =>
+      parseConfig(`vms: [{name: a, qmp: /a}]\nrules: [{name: r, match: {${key}: "*"}, vm: a}]`, "c.yaml").ok;
+    expect(["address", "vendor", "device", "class"].filter((key) => !accepts(key))).toEqual([]);
+    expect(["driver", "__proto__", "constructor", ""].filter(accepts)).toEqual([]);
+  });
+
+  it("may begin with a byte order mark and have Windows line ends", () => {
+    expect(policyOf("\ufeffvms: []\r\nrules: []\r\n").rules).toEqual([]);
+    const broken = parseConfig("\ufeffvms: []\r\nrules: [*x]\r\n", "c.yaml");
+    expect(broken).toMatchObject({ ok: false, error: [{ line: 2, column: 9, source: "rules: [*x]" }] });
+  });
+});
+
+describe("a complaint about a pattern", () => {
+  const issueOf = (value: string) => {
+    const result = parseConfig(
+      `vms: [{name: a, qmp: /a}]\nrules: [{name: r, match: {vendor: ${value}}, vm: a}]`,
+      "c",
+    );
+    return result.ok ? undefined : result.error[0];
+  };
+
+  it("points at the character, with and without quotes", () => {
+    expect(issueOf("10(e")?.column).toBe(37);
+    expect(issueOf('"10(e"')?.column).toBe(38);
+    expect(issueOf("[10de, '10(e']")?.column).toBe(45);
+  });
+
+  it("points at the value where escapes move its characters", () => {
+    expect(issueOf('"\\x310(e"')?.column).toBe(35);
+  });
+});

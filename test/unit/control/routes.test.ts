@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import { AgentError } from "../../../src/base/error.js";
+import { buildRoutes } from "../../../src/control/routes.js";
+import { errorResponse } from "../../../src/control/schema.js";
+import { aPlan, aStatus } from "../../support/control-answers.js";
+
+const routes = buildRoutes({ getStatus: () => aStatus, getPlan: () => aPlan });
+
+async function codeOf(response: Response): Promise<string> {
+  return errorResponse.parse(await response.json()).error.code;
+}
+
+describe("the verbs", () => {
+  it("answer with status and plan", async () => {
+    expect(await (await routes.request("/v1/status")).json()).toEqual(aStatus);
+    expect(await (await routes.request("/v1/plan")).json()).toEqual(aPlan);
+  });
+
+  it("say so when there is no such path", async () => {
+    const response = await routes.request("/v2/status");
+    expect([response.status, await codeOf(response)]).toEqual([404, "control.not-found"]);
+  });
+
+  it.each(["POST", "PUT", "DELETE", "PATCH"])("do not take %s", async (method) => {
+    const response = await routes.request("/v1/status", { method });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    expect(await codeOf(response)).toBe("control.method-not-allowed");
+  });
+
+  it("take no body, of known length or not, and hang up on it", async () => {
+    for (const headers of [{ "content-length": "5" }, { "transfer-encoding": "chunked" }]) {
+      const response = await routes.request("/v1/status", { method: "POST", headers });
+      expect([response.status, response.headers.get("connection")]).toEqual([413, "close"]);
+      expect(await codeOf(response)).toBe("control.body-refused");
+    }
+  });
+
+  it("answer with the code of what went wrong inside", async () => {
+    const broken = (error: Error) =>
+      buildRoutes({
+        getStatus: () => {
+          throw error;
+        },
+        getPlan: () => aPlan,
+      });
+    const ours = await broken(new AgentError("agent.no-world", "cannot report: no world yet")).request(
+      "/v1/status",
+    );
+    expect([ours.status, await codeOf(ours)]).toEqual([500, "agent.no-world"]);
+    expect(await codeOf(await broken(new TypeError("x")).request("/v1/status"))).toBe("bug");
+  });
+});

@@ -6,12 +6,12 @@ import { openStateFolder } from "../host/state-folder.js";
 import { demo } from "./demo.js";
 import { processEdge } from "./main.js";
 import type { AgentOptions } from "./options.js";
-import { runService } from "./service.js";
+import { runProcess } from "./run.js";
 
 /** Runs the agent to its end and gives the exit code. */
 export async function runAgent(options: AgentOptions): Promise<ExitCode> {
   const edge = processEdge(options.version);
-  const code = await runService(options, edge);
+  const code = await runProcess(options, edge);
   // A step that hangs in the kernel must not keep the process: its child is left behind, the ledger knows.
   edge.exitNow(code);
   return code;

@@ -9,11 +9,11 @@ import { AgentError } from "../base/error.js";
 import { printable } from "../base/printable.js";
 
 /** From the fewest lines to the most. */
-export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** What a line says beside its sentence. Errors are written as their code and message. */
-export type LogFields = Readonly<Record<string, unknown>>;
+type LogFields = Readonly<Record<string, unknown>>;
 
 export type Log = { readonly [L in LogLevel]: (message: string, fields?: LogFields) => void } & {
   /** Resolves when everything logged so far was handed to the stream, which stays open; later lines are lost. */

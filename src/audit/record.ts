@@ -29,7 +29,7 @@ export interface VmFacts {
 }
 
 /** What was decided about a device: it waits, a step is meant for it (observing), or it waits no more. */
-export type Decision =
+type Decision =
   | { readonly verdict: "held"; readonly reason: HeldReason }
   | { readonly verdict: "planned"; readonly step: Step }
   | { readonly verdict: "clear" };
@@ -108,7 +108,7 @@ interface CommonFacts {
   readonly would?: true;
 }
 
-export type AuditEventName = keyof EventFacts;
+type AuditEventName = keyof EventFacts;
 type EntryOf<K extends AuditEventName> = { readonly event: K } & CommonFacts & EventFacts[K];
 
 /** What is to be written down; the sink adds version and number. */

@@ -27,21 +27,21 @@ export interface TextNode extends Place {
   readonly textOffset: number | null;
 }
 
-export interface ListNode extends Place {
+interface ListNode extends Place {
   readonly kind: "list";
   readonly items: readonly DocumentNode[];
   /** Whether it is written as `[...]`. */
   readonly isFlow: boolean;
 }
 
-export interface MapNode extends Place {
+interface MapNode extends Place {
   readonly kind: "map";
   readonly entries: readonly MapEntry[];
   /** Whether it is written as `{...}`. */
   readonly isFlow: boolean;
 }
 
-export interface MapEntry {
+interface MapEntry {
   readonly key: string;
   readonly keyOffset: number;
   readonly value: DocumentNode;

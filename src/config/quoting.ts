@@ -17,7 +17,7 @@ const OPENERS = "[{";
 const CLOSERS = "]}";
 
 /** Where the value that was meant ends in its line (exclusive). */
-export function endOfValue({ line, start, isInFlow }: ValuePlace): number {
+function endOfValue({ line, start, isInFlow }: ValuePlace): number {
   let depth = 0;
   let end = start;
   for (; end < line.length; end++) {

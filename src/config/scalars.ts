@@ -21,7 +21,7 @@ const NAME_EXPECTED =
 export const name = z.string({ error: NAME_EXPECTED }).regex(NAME, { error: NAME_EXPECTED });
 
 /** One value of a selector's key; patterns are looked into later, by core. */
-export const pattern = z.string({ error: "expected a text" });
+const pattern = z.string({ error: "expected a text" });
 
 /** A pattern or a list of them. */
 export const patterns = z.union([pattern, z.array(pattern)], { error: "expected a text or a list of texts" });

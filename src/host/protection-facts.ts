@@ -41,7 +41,7 @@ class Gathering {
     this.#shares();
     const consoles = readTextIfAny(this.#root.activeConsole());
     const needed = [...this.#needed].map(([address, because]) => ({ address, because }));
-    // Where the file cannot be read the screen counts as the console.
+    // Where the file cannot be read the screen counts as one of them.
     const isConsoleOnScreen = consoles === undefined || /\btty\d/.test(consoles);
     return { needed, unknown: this.#unknown, isConsoleOnScreen };
   }

@@ -88,7 +88,7 @@ describe("the audit file", () => {
       "a second name of another file",
       () => writeFile(join(dir, "b"), "").then(() => link(join(dir, "b"), path)),
     ],
-    ["a FIFO", async () => execFileSync("mkfifo", [path])],
+    ["a FIFO", async () => execFileSync("sh", ["-c", 'mkfifo "$0"', path])],
     ["a large file of something else", () => writeFile(path, "x".repeat(2 * 1024 * 1024))],
     ["in a folder that is not there", async () => (path = join(dir, "no", "audit.jsonl"))],
   ])("is refused when it is %s, and nothing is written", async (_, make) => {
@@ -108,6 +108,15 @@ describe("the audit file", () => {
     await last;
     await expect(audit.append(entry("late"))).rejects.toMatchObject({ code: "audit.closed" });
     expect(await lines()).toHaveLength(1);
+  });
+
+  it("is read in bounded memory whatever is in it, and every strange line is said to be one", async () => {
+    await writeLines("a");
+    await appendFile(path, `${"x".repeat(2 * 1024 * 1024)}\n${(await readFile(path, "utf8")).trimEnd()}`);
+    const kinds = (await lines()).map((line) => line.kind);
+    expect([kinds.at(0), kinds.at(-1)]).toEqual(["record", "record"]);
+    expect(kinds.slice(1, -1).every((kind) => kind === "damaged")).toBe(true);
+    expect(kinds.length).toBeGreaterThan(2);
   });
 
   it("says so when it cannot be read", async () => {

@@ -89,7 +89,7 @@ describe("the operator's file", () => {
   });
 
   it("is no FIFO, which would stop the agent for ever", async () => {
-    execFileSync("mkfifo", ["-m", "600", join(dir, "fifo")]);
+    execFileSync("sh", ["-c", 'mkfifo -m 600 "$0"', join(dir, "fifo")]);
     expect(sentenceOf(await loadConfig(join(dir, "fifo")))).toContain("is not a plain file");
   });
 

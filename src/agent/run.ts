@@ -18,7 +18,7 @@ import type { AgentOptions } from "./options.js";
 import { isReady, readyLine } from "./ready.js";
 
 /** What the tests and the demo put in place of the real host. */
-export interface ServiceSeams {
+export interface ProcessSeams {
   readonly io?: KernelIo;
   /** Folders at and above this one are taken on trust: a temporary folder. */
   readonly trustedAbove?: string;
@@ -34,10 +34,10 @@ const STOP_LIMIT_MS = 1_500;
  *
  * @throws {AgentError} `agent.not-root`, `agent.no-iommu`, `host.no-sysfs`, `host.state-*`: nothing was begun.
  */
-export async function runService(
+export async function runProcess(
   options: AgentOptions,
   edge: ProcessEdge,
-  seams: ServiceSeams = {},
+  seams: ProcessSeams = {},
 ): Promise<ExitCode> {
   const loaded = await loadConfig(options.configPath, { trustedUid: edge.uid });
   if (!loaded.ok) {

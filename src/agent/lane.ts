@@ -50,16 +50,23 @@ async function perform(deps: LaneDeps, lane: string, step: Step, isRepeated: boo
   post([{ kind: "step-started", atMs: tools.now(), lane, step }]);
   const refusal = await announcement(deps, lane, step);
   const deed = refusal === null ? await execute(step, tools) : { outcome: refusal, seen: [] };
-  const outcome = isRepeated && deed.outcome.kind === "done" ? noProgress : deed.outcome;
+  const outcome = isRepeated && isIdle(deed.outcome) ? noProgress(deed.outcome) : deed.outcome;
   post([...deed.seen, { kind: "step-ended", atMs: tools.now(), lane, step, outcome }]);
 }
 
-/** A step that succeeds and is called for again at once has not changed what it should have: rest, do not spin. */
-const noProgress: Outcome = {
-  kind: "failed",
-  code: "agent.no-progress",
-  detail: "the step reported success but the world shows no change",
-};
+function isIdle(outcome: Outcome): boolean {
+  return outcome.kind === "done" || outcome.kind === "cancelled";
+}
+
+/** A step that ends well and is called for again at once has not changed what it should have: rest, do not spin. */
+function noProgress(outcome: Outcome): Outcome {
+  const said = outcome.kind === "cancelled" ? `was cancelled (${outcome.detail})` : "reported success";
+  return {
+    kind: "failed",
+    code: "agent.no-progress",
+    detail: `the step ${said}, yet it is called for again at once`,
+  };
+}
 
 async function announcement(deps: LaneDeps, lane: string, step: Step): Promise<Outcome | null> {
   try {

@@ -1,3 +1,5 @@
+import type { LogLevel } from "../audit/log.js";
+
 /** How the operator started the agent. */
 export interface AgentOptions {
   /** Of this program, for the audit and for those who ask. */
@@ -12,7 +14,7 @@ export interface AgentOptions {
   readonly isOnce: boolean;
   /** Lift the detach limit for this start. */
   readonly isDetachConfirmed: boolean;
-  readonly logLevel: string;
+  readonly logLevel: LogLevel;
   /** Folder for recordings of the QMP traffic; `null`: none. */
   readonly traceDir: string | null;
 }

@@ -1,5 +1,6 @@
 /** When the agent may say that it is ready, and the line in which it says so (semantics.md 10). */
 import { SOURCE_NAMES } from "../core/policy.js";
+import { evaluateSelector } from "../core/selector.js";
 import type { World } from "../core/world.js";
 
 /** Whether every VM was reached or found absent, busy or silent, and every source is up or reported missing. */
@@ -29,4 +30,13 @@ export function readyLine(world: World): string {
     plural(world.devices.size, "device"),
     ...(world.mode === "observe" ? ["observing only"] : []),
   ].join(", ");
+}
+
+/** Names of the rules that match nothing now, in file order: a slip of the pen, or a card that is still to come. */
+export function idleRules({ policy, devices }: World): readonly string[] {
+  return (policy?.rules ?? [])
+    .filter((rule) =>
+      [...devices.values()].every((device) => evaluateSelector(rule.match, device).verdict === "no-match"),
+    )
+    .map((rule) => rule.name);
 }

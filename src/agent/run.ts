@@ -10,12 +10,12 @@ import { EXIT, type ExitCode } from "../core/exit-code.js";
 import { planAll } from "../core/plan.js";
 import { childKernelIo, type KernelIo } from "../host/kernel-io.js";
 import { type HostRoot, hostRoot } from "../host/root.js";
-import { hasIommu } from "../host/scan.js";
+import { hasIommu, scanOnce } from "../host/scan.js";
 import { openStateFolder } from "../host/state-folder.js";
 import { type Composition, compose } from "./compose.js";
 import type { ProcessEdge } from "./main.js";
 import type { AgentOptions } from "./options.js";
-import { isReady, readyLine } from "./ready.js";
+import { idleRules, isReady, readyLine } from "./ready.js";
 
 /** What the tests and the demo put in place of the real host. */
 export interface ProcessSeams {
@@ -39,13 +39,14 @@ export async function runProcess(
   edge: ProcessEdge,
   seams: ProcessSeams = {},
 ): Promise<ExitCode> {
+  const root = hostRoot(options.rootDir);
+  checkUser(root, edge, options);
   const loaded = await loadConfig(options.configPath, { trustedUid: edge.uid });
   if (!loaded.ok) {
     edge.errStream.write(`${formatIssues(loaded.error)}\n`);
     return EXIT.badFile;
   }
-  const root = hostRoot(options.rootDir);
-  checkHost(root, edge, options);
+  await checkHost(root);
   const folder = await openStateFolder(options.stateDir, seams.trustedAbove);
   const failure = createFailure();
   edge.onUncaught(failure.report);
@@ -66,14 +67,19 @@ export async function runProcess(
   }
 }
 
-function checkHost(root: HostRoot, edge: ProcessEdge, options: AgentOptions): void {
+function checkUser(root: HostRoot, edge: ProcessEdge, options: AgentOptions): void {
   if (edge.uid !== 0 && root.isLive && !options.isObserving) {
     throw new AgentError(
       "agent.not-root",
       "cannot move devices: must be root (agent --observe only looks, and needs no more than read access)",
     );
   }
+}
+
+async function checkHost(root: HostRoot): Promise<void> {
   if (!hasIommu(root)) {
+    // Where sysfs itself is missing, this says so: then nothing is known of an IOMMU.
+    await scanOnce(root);
     throw new AgentError(
       "agent.no-iommu",
       `cannot pass devices to VMs: this host has no IOMMU groups below ${root.iommuGroups()}; switch the IOMMU on in the firmware and boot with intel_iommu=on or amd_iommu=on`,
@@ -100,6 +106,9 @@ async function live(
     await parts.start();
     await within(READY_LIMIT_MS, agent.until(isReady));
     edge.out(readyLine(agent.world));
+    for (const rule of idleRules(agent.world)) {
+      log.info(`Rule ${rule} matches no device of this host as it is now`, { rule });
+    }
     if (options.isOnce) {
       await agent.settled();
       const { steps, held } = planAll(agent.world);

@@ -71,6 +71,7 @@ async function leaseFor(
   if (standing !== undefined && standing.vm === step.vm && isLeaseOf(standing, device)) {
     return { ...standing, rule: step.rule, role };
   }
+  const serial = await tools.host.readSerial(device.address);
   return {
     address: device.address,
     vm: step.vm,
@@ -78,6 +79,7 @@ async function leaseFor(
     role,
     bootId: tools.world().bootId,
     identity: identityOf(device),
+    ...(serial === null ? {} : { serial }),
     appearance: device.appearance,
     original: await tools.host.readOriginal(device.address),
   };
@@ -105,7 +107,7 @@ async function bindAll(leases: readonly Lease[], tools: Tools): Promise<Outcome>
 }
 
 async function giveBack(lease: Lease, tools: Tools): Promise<void> {
-  const deed = await tools.host.release(lease);
+  const deed = await tools.host.undo(lease);
   if (deed.kind !== "done") {
     throw new Error(deed.detail);
   }

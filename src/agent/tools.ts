@@ -25,9 +25,13 @@ export type HostDeed =
 /** The hands on the host. Each write is announced in the audit, on disk, before it is made. */
 export interface HostHands {
   readonly readOriginal: (address: PciAddress) => Promise<OriginalState>;
+  /** The PCIe device serial number; `null` where the device has none, or it cannot be read. */
+  readonly readSerial: (address: PciAddress) => Promise<string | null>;
   readonly bind: (lease: Lease) => Promise<HostDeed>;
   readonly reserveCompanion: (lease: Lease) => Promise<HostDeed>;
   readonly release: (lease: Lease) => Promise<HostDeed>;
+  /** The same in the middle of a transaction that failed: goes on even when the audit cannot be written. */
+  readonly undo: (lease: Lease) => Promise<HostDeed>;
   /** Owner of an IOMMU group's vfio node. @throws when there is no node. */
   readonly nodeOwner: (iommuGroup: number) => Promise<{ uid: number; gid: number }>;
   readonly giveNode: (iommuGroup: number, uid: number, gid: number) => Promise<HostDeed>;

@@ -1,6 +1,9 @@
 /** `pciplug agent`: the long-running service, in the foreground. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { type CliIo, DEFAULTS } from "./io.js";
+
+/** From the fewest lines to the most. */
+const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 
 interface AgentOptions {
   readonly config: string;
@@ -9,7 +12,7 @@ interface AgentOptions {
   readonly observe?: boolean;
   readonly once?: boolean;
   readonly confirmDetach?: boolean;
-  readonly logLevel: string;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly traceQmp?: string;
 }
 
@@ -26,7 +29,9 @@ export function agentCommand(io: CliIo, version: string): Command {
     .option("--observe", "decide and log everything, write nothing to the host or to VMs")
     .option("--once", "carry out one plan and end: 0 if nothing is left to do, else 2")
     .option("--confirm-detach", "let this file take more devices from VMs than limits.detachPerChange")
-    .option("--log-level <level>", "error, warn, info or debug", "info")
+    .addOption(
+      new Option("--log-level <level>", "how much is logged").choices(LOG_LEVELS).default(LOG_LEVELS[2]),
+    )
     .option("--trace-qmp <dir>", "record the QMP traffic of each VM in a file of this folder")
     .action(async (options: AgentOptions) => {
       const { runAgent } = await import("../agent/entry.js");

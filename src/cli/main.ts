@@ -16,8 +16,10 @@ function ownVersion(): string {
 }
 
 if (isNodeOldEnough()) {
-  // A reader that leaves early (`pciplug devices | head`) is no failure.
-  process.stdout.on("error", () => process.exit(0));
+  // A reader that leaves early (`pciplug devices | head`) is no failure, and must not end an agent.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => undefined);
+  }
   await runProgram(
     {
       out: (line) => process.stdout.write(`${line}\n`),

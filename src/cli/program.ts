@@ -24,8 +24,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     .description("Hot-plugs PCI devices of this host into running QEMU VMs, by wildcard rules.")
     .version(version)
     .helpCommand("help [command]", "show help for a command")
-    .addHelpText("after", EXIT_HELP)
-    .showHelpAfterError("(--help shows what can be said)");
+    .addHelpText("after", EXIT_HELP);
   for (const command of [
     agentCommand(io, version),
     statusCommand(io),
@@ -43,9 +42,24 @@ export function buildProgram(io: CliIo, version: string): Command {
     command.configureOutput({
       writeOut: (text) => io.out(text.trimEnd()),
       writeErr: (text) => io.err(text.trimEnd()),
+      outputError: (text, write) => write(usageComplaint(command, text)),
     });
   }
   return program;
+}
+
+/** The library's complaint about a wrong call, as one line of ours. */
+function usageComplaint(command: Command, text: string): string {
+  const complaint = text
+    .replace(/^error: /, "")
+    .trimEnd()
+    .replaceAll("\n", " ");
+  return `pciplug: ${printable(complaint)} (see: ${nameOf(command)} --help)`;
+}
+
+/** The words that name a command, such as `pciplug state accept-loss`. */
+function nameOf(command: Command): string {
+  return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 }
 
 /** Runs one command line and reports how it ended. Every failure is one clear sentence on standard error. */
@@ -77,6 +91,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "host.state-newer": EXIT.badFile,
   "agent.not-root": EXIT.notPermitted,
   "agent.no-iommu": EXIT.unavailable,
+  "qmp.recording-failed": EXIT.notPermitted,
 };
 
 /** The exit code of something thrown; what nobody foresaw is a bug. */

@@ -22,6 +22,8 @@ export interface Lease {
   /** The kernel's boot id: a lease of another boot is never acted upon (semantics.md 4 and 5). */
   readonly bootId: string;
   readonly identity: Identity;
+  /** PCIe device serial number, as lspci writes it; absent where the device has none or it could not be read. */
+  readonly serial?: string;
   /** See {@link Device.appearance}. */
   readonly appearance: string;
   /** `null` when it is not known: a device adopted from a VM without a ledger entry. */

@@ -78,15 +78,21 @@ async function undo(ctx: HostContext, target: BindTarget, trouble: Trouble): Pro
   if (trouble.kind === "stuck") {
     return { ...trouble, undone: [] };
   }
-  const undoing: HostContext = { ...ctx, announce: announceAnyway(ctx) };
-  const back = await putBack(undoing, target, target.original);
-  const tail = back.trouble === null ? "" : `; going back ended early: ${back.trouble.detail}`;
+  const unwritten: string[] = [];
+  const back = await putBack({ ...ctx, announce: announceAnyway(ctx, unwritten) }, target, target.original);
+  const tail = [
+    back.trouble === null ? "" : `; going back ended early: ${back.trouble.detail}`,
+    unwritten.length === 0 ? "" : `; on the way back not written down: ${unwritten.join(", ")}`,
+  ].join("");
   return { ...trouble, detail: `${trouble.detail}${tail}`, undone: back.restored };
 }
 
-/** semantics.md 10: when the audit fails in the middle of a transaction, undoing is still allowed. */
-function announceAnyway(ctx: HostContext): HostContext["announce"] {
-  return (write) => ctx.announce(write).catch(() => undefined);
+/** semantics.md 10: when the audit fails in the middle of a transaction, undoing is still allowed, and marked. */
+function announceAnyway(ctx: HostContext, unwritten: string[]): HostContext["announce"] {
+  return (write) =>
+    ctx.announce(write).catch(() => {
+      unwritten.push(write.path);
+    });
 }
 
 function done(trouble: Trouble | null): HostDeed {

@@ -1,5 +1,5 @@
 /** The facts about a PCI function that hold for one appearance of it. Kernel ABI: sysfs-bus-pci. Synchronous: see scan.ts. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
@@ -8,6 +8,9 @@ import { placeOf, readLink } from "./sysfs-link.js";
 
 /** Everything but what a driver or the IOMMU may change. */
 export type StaticFacts = Omit<Device, "driver" | "iommuGroup">;
+
+/** Only these have a boot_vga; asking the others costs more than all else together. */
+const VGA = "0300";
 
 type Known<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -22,7 +25,9 @@ export function readStaticFacts(root: HostRoot, address: PciAddress, appearance:
   setKnown(facts, "class", hex(text("class"), 6));
   setKnown(facts, "revision", hex(text("revision"), 2));
   setKnown(facts, "numaNode", integer(text("numa_node")));
-  setKnown(facts, "bootVga", flag(text("boot_vga")));
+  if (facts.class === undefined || facts.class.startsWith(VGA)) {
+    setKnown(facts, "bootVga", flag(text("boot_vga")));
+  }
   setKnown(facts, "physfn", readPhysfn(root, address));
   const place = placeOf(readLink(root.device(address)) ?? "");
   setKnown(facts, "parent", place?.parent);
@@ -63,6 +68,8 @@ function flag(text: string | undefined): boolean | undefined {
 }
 
 function readPhysfn(root: HostRoot, address: PciAddress): PciAddress | null {
-  const target = readLink(root.attribute(address, "physfn"));
+  const link = root.attribute(address, "physfn");
+  // Nearly all devices have none, and a thrown ENOENT costs ten times a look.
+  const target = existsSync(link) ? readLink(link) : null;
   return target === null ? null : (parseAddress(basename(target)) ?? null);
 }

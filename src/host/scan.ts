@@ -27,30 +27,40 @@ export interface Scanner {
   scan(): Promise<Device[]>;
 }
 
-/** About 1 ms of reading between two turns of the event loop. */
-const SLICE = 64;
+/** What is remembered of one appearance of a device. */
+interface Memory {
+  readonly facts: StaticFacts;
+  readonly group: number | null;
+  readonly isRealGroup: boolean;
+}
+
+type Memories = ReadonlyMap<PciAddress, Memory>;
+
+/** A few milliseconds of reading between two turns of the event loop, even at a first look. */
+const SLICE = 32;
 
 /** The name that vfio gives to a group without any IOMMU behind it (kernel: drivers/vfio, vfio_noiommu_group_alloc). */
 const NO_IOMMU = "vfio-noiommu";
 
 /** A scanner that remembers what cannot change. Looks must not overlap. */
 export function createScanner(root: HostRoot): Scanner {
-  let known: ReadonlyMap<PciAddress, StaticFacts> = new Map();
+  let memories: Memories = new Map();
   return {
     async scan() {
-      const next = new Map<PciAddress, StaticFacts>();
-      const groups = new GroupKinds(root);
+      const next = new Map<PciAddress, Memory>();
       const devices: Device[] = [];
       for (const [at, address] of listAddresses(root).entries()) {
         if (at % SLICE === SLICE - 1) {
           await setImmediate();
         }
-        const device = look(root, address, known, next, groups);
-        if (device !== undefined) {
+        const memory = look(root, address, memories.get(address));
+        const device = memory === undefined ? undefined : finish(root, memory);
+        if (memory !== undefined && device !== undefined) {
+          next.set(address, memory);
           devices.push(device);
         }
       }
-      known = next;
+      memories = next;
       return devices;
     },
   };
@@ -63,9 +73,8 @@ export function scanOnce(root: HostRoot): Promise<Device[]> {
 
 /** Whether any device of the host is behind an IOMMU: without one nothing can be handed to a VM. */
 export function hasIommu(root: HostRoot): boolean {
-  const groups = new GroupKinds(root);
   try {
-    return readdirSync(root.iommuGroups()).some((name) => /^\d+$/.test(name) && groups.isReal(Number(name)));
+    return readdirSync(root.iommuGroups()).some((name) => /^\d+$/.test(name) && isReal(root, Number(name)));
   } catch {
     return false;
   }
@@ -81,49 +90,29 @@ function listAddresses(root: HostRoot): PciAddress[] {
   }
 }
 
-function look(
-  root: HostRoot,
-  address: PciAddress,
-  known: ReadonlyMap<PciAddress, StaticFacts>,
-  next: Map<PciAddress, StaticFacts>,
-  groups: GroupKinds,
-): Device | undefined {
+/** Reads what is not remembered of this appearance; `undefined` when the device is gone. */
+function look(root: HostRoot, address: PciAddress, memory: Memory | undefined): Memory | undefined {
   const appearance = readAppearance(root, address);
   if (appearance === null) {
     return undefined;
   }
-  const before = known.get(address);
-  const facts = before?.appearance === appearance ? before : readStaticFacts(root, address, appearance);
+  const isKnown = memory?.facts.appearance === appearance;
   const group = readGroupNumber(root, address);
-  const device: Device = {
-    ...facts,
-    driver: readDriver(root, address),
-    iommuGroup: group !== null && groups.isReal(group) ? group : null,
-  };
-  // Facts of two appearances must not be mixed: a card that changed under our eyes is seen at the next look.
-  if (readAppearance(root, address) !== appearance) {
-    return undefined;
+  if (isKnown && memory.group === group) {
+    return memory;
   }
-  next.set(address, facts);
-  return device;
+  const facts = isKnown ? memory.facts : readStaticFacts(root, address, appearance);
+  return { facts, group, isRealGroup: group !== null && isReal(root, group) };
 }
 
-/** Tells IOMMU groups from the stand-ins that vfio makes without an IOMMU; reads each name once per look. */
-class GroupKinds {
-  readonly #root: HostRoot;
-  readonly #known = new Map<number, boolean>();
+/** Adds the driver. Facts of two appearances are never mixed: a card that is swapped meanwhile is left to the next look. */
+function finish(root: HostRoot, { facts, group, isRealGroup }: Memory): Device | undefined {
+  const driver = readDriver(root, facts.address);
+  return readAppearance(root, facts.address) === facts.appearance
+    ? { ...facts, driver, iommuGroup: isRealGroup ? group : null }
+    : undefined;
+}
 
-  constructor(root: HostRoot) {
-    this.#root = root;
-  }
-
-  isReal(group: number): boolean {
-    const known = this.#known.get(group);
-    if (known !== undefined) {
-      return known;
-    }
-    const isReal = readTextIfAny(this.#root.iommuGroupName(group)) !== NO_IOMMU;
-    this.#known.set(group, isReal);
-    return isReal;
-  }
+function isReal(root: HostRoot, group: number): boolean {
+  return readTextIfAny(root.iommuGroupName(group)) !== NO_IOMMU;
 }

@@ -11,19 +11,21 @@ export function parseLease(value: unknown): Lease | undefined {
   const identity = parseIdentity(entry?.["identity"]);
   const original = entry?.["original"] === null ? null : parseOriginal(entry?.["original"]);
   const owner = parseOwner(entry?.["nodeOwner"]);
-  const { vm, rule, role, bootId, appearance } = entry ?? {};
+  const { vm, rule, role, bootId, appearance, serial } = entry ?? {};
   if (
     address === undefined ||
     identity === undefined ||
     original === undefined ||
     owner === undefined ||
     !areTexts(vm, rule, bootId, appearance) ||
+    (serial !== undefined && typeof serial !== "string") ||
     (role !== "claimed" && role !== "companion")
   ) {
     return undefined;
   }
   const texts = { vm, rule, bootId, appearance } as Pick<Lease, "vm" | "rule" | "bootId" | "appearance">;
-  return { address, ...texts, role, identity, original, ...owner };
+  const known = serial === undefined ? {} : { serial };
+  return { address, ...texts, role, identity, ...known, original, ...owner };
 }
 
 /** A hold from disk; `undefined` when anything about it is not as it should be. */

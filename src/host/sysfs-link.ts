@@ -47,7 +47,8 @@ export function readGroupNumber(root: HostRoot, address: PciAddress): number | n
  */
 export function readAppearance(root: HostRoot, address: PciAddress): string | null {
   try {
-    return String(statSync(root.device(address), { bigint: true }).ino);
+    const stat = statSync(root.device(address), { bigint: true, throwIfNoEntry: false });
+    return stat === undefined ? null : String(stat.ino);
   } catch (error) {
     if (isAbsence(error)) {
       return null;

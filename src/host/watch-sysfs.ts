@@ -20,6 +20,8 @@ export interface SysfsPollingDeps {
   readonly isObserving: boolean;
   /** Between two looks at the folder. */
   readonly pollMs: number;
+  /** Whether a folder is on sysfs, by default as statfs(2) has it. */
+  readonly isSysfs?: (folder: string) => Promise<boolean>;
 }
 
 /** statfs(2): SYSFS_MAGIC. */
@@ -50,7 +52,7 @@ function poll(folder: string, pollMs: number): Observable<SourceEvent> {
 /** Resolves to the reason why polling would see nothing; `null` when it will see everything. */
 async function prime(deps: SysfsPollingDeps, folder: string): Promise<string | null> {
   try {
-    if ((await statfs(folder)).type !== SYSFS_MAGIC) {
+    if (!(await (deps.isSysfs ?? isSysfs)(folder))) {
       return null;
     }
     if (deps.isObserving) {
@@ -61,6 +63,10 @@ async function prime(deps: SysfsPollingDeps, folder: string): Promise<string | n
   } catch (error) {
     return `cannot poll ${folder}: ${messageOf(error)}`;
   }
+}
+
+async function isSysfs(folder: string): Promise<boolean> {
+  return (await statfs(folder)).type === SYSFS_MAGIC;
 }
 
 /** A time that the folder does not have by itself, so that reading it back proves something. */

@@ -6,8 +6,6 @@
  * ends every child, watcher and timer.
  */
 import {
-  asyncScheduler,
-  buffer,
   connect,
   distinctUntilChanged,
   filter,
@@ -17,12 +15,12 @@ import {
   of,
   scan,
   switchMap,
-  throttleTime,
 } from "rxjs";
 import type { SourceName, SourceSettings } from "../core/policy.js";
 import type { SourceState } from "../core/signal.js";
 import type { HostWrite } from "./host-write.js";
 import type { HostRoot } from "./root.js";
+import { coalesce } from "./watch-burst.js";
 import { watchRescan } from "./watch-rescan.js";
 import { isOff, type SourceEvent } from "./watch-source.js";
 import { watchSysfs } from "./watch-sysfs.js";
@@ -119,19 +117,10 @@ function states(sources$: Observable<Named>): Observable<HostWake> {
   );
 }
 
-/** The first wake of a burst at once, all that follow within the time as one, named after the first of them. */
 function looks(sources$: Observable<Named>, burstMs: number): Observable<HostWake> {
   const names$ = sources$.pipe(
     filter(({ event }) => event.kind === "wake"),
     map(({ name }) => name),
   );
-  return names$.pipe(
-    connect((shared$) =>
-      shared$.pipe(
-        buffer(shared$.pipe(throttleTime(burstMs, asyncScheduler, { leading: true, trailing: true }))),
-      ),
-    ),
-    map(([source]): HostWake | null => (source === undefined ? null : { kind: "look", source })),
-    filter((wake) => wake !== null),
-  );
+  return coalesce(names$, burstMs).pipe(map((source) => ({ kind: "look", source })));
 }

@@ -139,7 +139,11 @@ describe("binding", () => {
       }
     };
     const deed = await bindToVfio(kernel.context({ announce }), lease);
-    expect(deed).toMatchObject({ kind: "failed", code: "host.not-announced" });
+    expect(deed).toMatchObject({
+      kind: "failed",
+      code: "host.not-announced",
+      detail: expect.stringMatching(/disk full; on the way back not written down: .*driver_override/),
+    });
     expect(state({ kernel, lease })).toEqual(onHost);
   });
 });

@@ -1,0 +1,124 @@
+/**
+ * Reads the hot-pluggable places of a VM from QEMU's object tree (the recipe of facts.md 2.1).
+ *
+ * Right at any moment of a VM's life: query-pci is never asked, because before the guest's firmware has numbered the
+ * buses it shows occupied ports as free (facts.md 2.2). Questions that do not depend on each other are sent at once.
+ */
+import type { Port } from "../core/vm.js";
+import {
+  PERIPHERAL,
+  PERIPHERAL_ANON,
+  type QmpReader,
+  type QomChild,
+  readChildren,
+  readProperties,
+  readProperty,
+  readText,
+} from "./qom.js";
+import { type BusOccupant, type PluggableBus, portsOf } from "./topology.js";
+
+/** Bridges with a conventional bus that can hot-plug: by SHPC or by ACPI. */
+const BRIDGE_TYPES: ReadonlySet<string> = new Set(["pci-bridge", "pci-bridge-seat", "pcie-pci-bridge"]);
+/** Host bridge of `pc`, the one machine whose root bus can hot-plug. */
+const I440FX_TYPE = "i440FX-pcihost";
+const BUS_TYPES: ReadonlySet<string> = new Set(["PCIE", "PCI"]);
+
+/** What is there, before any bus was looked at. */
+export interface Inhabitants {
+  /** Every device of the command line and of device_add. */
+  readonly devices: readonly QomChild[];
+  /** QOM types that are PCI Express ports. */
+  readonly portTypes: ReadonlySet<string>;
+  /** The host bridge whose root bus may hot-plug. */
+  readonly hostBridge: QomChild | undefined;
+}
+
+/** Lists the devices of a VM. @throws {QmpCommandError} when QEMU does not even know its port types. */
+export async function readInhabitants(client: QmpReader): Promise<Inhabitants> {
+  const [types, named, anonymous, machine] = await Promise.all([
+    client.execute("qom-list-types", { implements: "pcie-slot" }),
+    readChildren(client, PERIPHERAL),
+    readChildren(client, PERIPHERAL_ANON),
+    readChildren(client, "/machine"),
+  ]);
+  return {
+    devices: [...(named ?? []), ...(anonymous ?? [])],
+    portTypes: new Set(types.map((type) => type.name)),
+    hostBridge: machine?.find((child) => child.type === I440FX_TYPE),
+  };
+}
+
+/** The ports of a VM, in the order in which they are to be used. @throws what the session throws. */
+export async function readPorts(client: QmpReader): Promise<readonly Port[]> {
+  return readPortsOf(client, await readInhabitants(client));
+}
+
+/** As {@link readPorts}, with the devices already listed. */
+export async function readPortsOf(client: QmpReader, there: Inhabitants): Promise<readonly Port[]> {
+  const places = there.devices.flatMap((device): Promise<PluggableBus | undefined>[] => {
+    if (there.portTypes.has(device.type)) {
+      return [readBus(client, device, "pcie-port")];
+    }
+    return BRIDGE_TYPES.has(device.type) ? [readBus(client, device, "bridge")] : [];
+  });
+  if (there.hostBridge !== undefined) {
+    places.push(readBus(client, there.hostBridge, "root-bus"));
+  }
+  return portsOf((await Promise.all(places)).filter((place) => place !== undefined));
+}
+
+async function readBus(
+  client: QmpReader,
+  owner: QomChild,
+  kind: PluggableBus["kind"],
+): Promise<PluggableBus | undefined> {
+  const [children, hotplug] = await Promise.all([
+    readChildren(client, owner.path),
+    kind === "pcie-port" ? readProperty(client, owner.path, "hotplug") : undefined,
+  ]);
+  if (children === undefined) {
+    // Unplugged since it was listed.
+    return undefined;
+  }
+  // Only these two types: properties such as `x-speed` have types that merely begin alike (facts.md 2.1 step 3).
+  const path = children.find((child) => BUS_TYPES.has(child.type))?.path ?? null;
+  const [handler, occupants] =
+    path === null
+      ? ["", []]
+      : await Promise.all([
+          readText(client, path, "hotplug-handler"),
+          readOccupants(client, path, kind !== "pcie-port"),
+        ]);
+  return {
+    kind,
+    owner: owner.path,
+    type: owner.type,
+    path,
+    handler: handler ?? "",
+    isSwitchedOff: hotplug === false,
+    occupants,
+  };
+}
+
+async function readOccupants(client: QmpReader, bus: string, hasSlots: boolean): Promise<BusOccupant[]> {
+  const properties = (await readProperties(client, bus)) ?? [];
+  const links = properties.filter(
+    ({ name, type }) => /^child\[\d+\]$/.test(name) && type.startsWith("link<"),
+  );
+  const occupants = await Promise.all(
+    links.map(async ({ name }): Promise<BusOccupant | undefined> => {
+      const path = await readText(client, bus, name);
+      if (path === undefined || path === "") {
+        return undefined;
+      }
+      return { path, slot: hasSlots ? await readSlot(client, path) : null };
+    }),
+  );
+  return occupants.filter((occupant) => occupant !== undefined);
+}
+
+/** Slot of a device: the property `addr` is slot times eight plus function, as a number. */
+async function readSlot(client: QmpReader, device: string): Promise<number | null> {
+  const addr = await readProperty(client, device, "addr");
+  return typeof addr === "number" && addr >= 0 ? addr >> 3 : null;
+}

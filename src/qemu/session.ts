@@ -1,0 +1,125 @@
+/**
+ * One connection to one VM: its looks, its events, and what is asked of it.
+ *
+ * Invariants:
+ * - nothing is sent but for an order, an event or a call: a VM at rest gets no commands at all (semantics.md 6);
+ * - looks and attaches take turns: device_add blocks the whole monitor (facts.md 1.2), and a look in its shadow would
+ *   only run into its deadline;
+ * - a look that gets no answer ends the connection: whether QEMU is stopped or gone shows when it is dialled again.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Outcome, Placement } from "../core/step.js";
+import type { VmProcess, VmStatus } from "../core/vm.js";
+import type { QmpClient } from "../qmp/client.js";
+import { QmpTimeoutError } from "../qmp/errors.js";
+import type { QmpEvent } from "../qmp/events.js";
+import { attachDevice } from "./attach.js";
+import { type Departing, detachDevice } from "./detach.js";
+import { downStatusOf, type LinkTiming } from "./dialling.js";
+import { Doorbell } from "./doorbell.js";
+import { readView } from "./view.js";
+
+/** What a session tells. */
+export interface SessionEars {
+  readonly now: () => number;
+  /** A look that the session made by itself. */
+  readonly onSeen: (status: VmStatus) => void;
+  /** QEMU has let go of the device with this id. */
+  readonly onDeleted: (id: string) => void;
+}
+
+export class VmSession {
+  readonly #client: QmpClient;
+  readonly #process: VmProcess | null;
+  readonly #ears: SessionEars;
+  readonly #timing: LinkTiming;
+  readonly #news = new Doorbell();
+  readonly #over = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** Takes over the client. */
+  constructor(client: QmpClient, process: VmProcess | null, ears: SessionEars, timing: LinkTiming) {
+    this.#client = client;
+    this.#process = process;
+    this.#ears = ears;
+    this.#timing = timing;
+    client.onEvent((event) => this.#hear(event));
+    void client.closed.then(() => {
+      this.#over.abort();
+      this.#news.ring();
+    });
+  }
+
+  /** Looks at once, then after each burst of events. Resolves when the connection has ended; rejects only for a bug. */
+  async run(): Promise<void> {
+    for (;;) {
+      this.#news.reset();
+      const status = await this.look();
+      // What a look has to say about a link that was cut is said better by the next attempt to connect.
+      if (this.#isOver && !isSilence(status)) {
+        return;
+      }
+      this.#ears.onSeen(status);
+      await this.#news.rung();
+      if (this.#isOver) {
+        return;
+      }
+      await this.#gather();
+    }
+  }
+
+  /** The state of the VM as of now. */
+  look(): Promise<VmStatus> {
+    return this.#inTurn(async () => {
+      try {
+        return { kind: "up", view: await readView(this.#client, this.#process) };
+      } catch (error) {
+        if (error instanceof QmpTimeoutError) {
+          await this.close();
+        }
+        return downStatusOf(error, this.#ears.now());
+      }
+    });
+  }
+
+  /** @see attachDevice */
+  attach(placement: Placement): Promise<Outcome> {
+    return this.#inTurn(() => attachDevice(this.#client, placement));
+  }
+
+  /** @see detachDevice */
+  detach(departing: Departing): Promise<Outcome> {
+    return detachDevice(this.#client, departing, { waitMs: this.#timing.unplugWaitMs });
+  }
+
+  /** Ends the connection; every call in progress comes back. */
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  get #isOver(): boolean {
+    return this.#client.state === "closed";
+  }
+
+  /** The rest of a burst: a reboot, the functions of one card. */
+  async #gather(): Promise<void> {
+    await delay(this.#timing.gatherMs, undefined, { signal: this.#over.signal }).catch(() => undefined);
+  }
+
+  #hear(event: QmpEvent): void {
+    if (event.name === "DEVICE_DELETED" && event.data.device !== undefined) {
+      this.#ears.onDeleted(event.data.device);
+    }
+    this.#news.ring();
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(act);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+}
+
+function isSilence(status: VmStatus): boolean {
+  return status.kind === "unreachable" && status.code === "qmp.timeout";
+}

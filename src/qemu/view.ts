@@ -1,0 +1,89 @@
+/**
+ * One whole look at a VM: run state, memory, ports, and which of the host's devices it has.
+ *
+ * Only reads, and only the object tree: right before the firmware has run, while paused, and after an agent's restart
+ * (facts.md 2). A pending unplug cannot be seen here: QEMU does not show it (facts.md 2.3).
+ */
+import { type PciAddress, parseAddress } from "../core/address.js";
+import type { Attached, VmProcess, VmView } from "../core/vm.js";
+import type { JsonInteger } from "../qmp/json.js";
+import type { MemoryInfo } from "../qmp/results.js";
+import { readInhabitants, readPortsOf } from "./ports.js";
+import { idOfPath, lastPart, parentPath, type QmpReader, type QomChild, readText } from "./qom.js";
+import { compareNaturally, modeOf } from "./topology.js";
+
+const HOTPLUG_VFIO = "vfio-pci";
+const VFIO_TYPES: ReadonlySet<string> = new Set([HOTPLUG_VFIO, "vfio-pci-nohotplug"]);
+
+/**
+ * Looks at a VM. `process` is what is known of the QEMU process; it is only passed on.
+ *
+ * @throws {QmpTimeoutError} @throws {QmpInterruptedError} @throws {QmpCommandError} the monitor does not know the
+ * commands this program stands on.
+ */
+export async function readView(client: QmpReader, process: VmProcess | null): Promise<VmView> {
+  const [status, machine, memory, [ports, attached]] = await Promise.all([
+    client.execute("query-status"),
+    client.execute("qom-get", { path: "/machine", property: "type" }),
+    client.execute("query-memory-size-summary"),
+    readInhabitants(client).then((there) =>
+      Promise.all([readPortsOf(client, there), readAttached(client, there.devices)]),
+    ),
+  ]);
+  return {
+    runState: status.status,
+    machine: typeof machine === "string" ? machine : "",
+    memoryBytes: memoryBytes(memory),
+    ports,
+    attached,
+    process,
+  };
+}
+
+/** The host's devices in the VM, whoever put them there. */
+export async function readAttached(
+  client: QmpReader,
+  devices: readonly QomChild[],
+): Promise<readonly Attached[]> {
+  const found = await Promise.all(
+    devices.filter((device) => VFIO_TYPES.has(device.type)).map((device) => readOne(client, device)),
+  );
+  return found.filter((attached) => attached !== undefined).sort((a, b) => compareNaturally(a.path, b.path));
+}
+
+/**
+ * The host's address of a device, by `sysfsdev`: right whichever way it was attached. `host` reads ffff:ff:ff.f for
+ * one attached by sysfsdev, and serves only where `sysfsdev` is empty (facts.md 2.4).
+ */
+export async function readHostAddress(client: QmpReader, path: string): Promise<PciAddress | null> {
+  const [sysfsdev, host] = await Promise.all([
+    readText(client, path, "sysfsdev"),
+    readText(client, path, "host"),
+  ]);
+  return parseAddress(lastPart((sysfsdev ?? "").replace(/\/+$/, ""))) ?? parseAddress(host ?? "") ?? null;
+}
+
+async function readOne(client: QmpReader, device: QomChild): Promise<Attached | undefined> {
+  const [address, bus] = await Promise.all([
+    readHostAddress(client, device.path),
+    readText(client, device.path, "parent_bus"),
+  ]);
+  if (bus === undefined) {
+    // Unplugged since it was listed.
+    return undefined;
+  }
+  const handler = bus === "" ? "" : ((await readText(client, bus, "hotplug-handler")) ?? "");
+  return {
+    path: device.path,
+    id: idOfPath(device.path),
+    address,
+    bus: bus === "" ? null : lastPart(bus),
+    mode: modeOf(handler, parentPath(bus)),
+    canUnplug: device.type === HOTPLUG_VFIO && handler !== "",
+  };
+}
+
+function memoryBytes(memory: MemoryInfo): number {
+  const bytes = (value: JsonInteger | undefined): number => Number(value ?? 0);
+  return bytes(memory["base-memory"]) + bytes(memory["plugged-memory"]);
+}

@@ -1,0 +1,23 @@
+/** All stories, in the order in which they are told: first the lab proves itself, then those of the order. */
+import { agentKilled } from "./stories/agent-killed.js";
+import { ground } from "./stories/ground.js";
+import { identicalCards } from "./stories/identical-cards.js";
+import { plugAndPull } from "./stories/plug-and-pull.js";
+import { ruleGoes } from "./stories/rule-goes.js";
+import { sharedGroup } from "./stories/shared-group.js";
+import { staleLedger } from "./stories/stale-ledger.js";
+import { vmRestarts } from "./stories/vm-restarts.js";
+import { watchSources } from "./stories/watch-sources.js";
+import type { Story } from "./story.js";
+
+export const catalogue: readonly Story[] = [
+  ground,
+  plugAndPull,
+  identicalCards,
+  vmRestarts,
+  agentKilled,
+  ruleGoes,
+  sharedGroup,
+  watchSources,
+  staleLedger,
+];

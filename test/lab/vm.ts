@@ -1,0 +1,208 @@
+/**
+ * Inner QEMUs ("L2"): the VMs into which the agent plugs. Each has one monitor for the agent and one of the story's
+ * own, on which QEMU itself is asked what it holds; QEMU writes down all QMP traffic by its own trace.
+ */
+import type { Channel } from "./channel.js";
+import type { Guest } from "./guest.js";
+import { guestLspci } from "./guest-init.js";
+import type { Host } from "./host.js";
+import type { QemuBuild } from "./qemu-build.js";
+import type { QmpCommand } from "./qmp.js";
+import { guestArguments, type Hotplug, machineArguments } from "./vm-arguments.js";
+
+export interface VmPlan {
+  readonly name: string;
+  /** How its root ports plug: `acpi` needs a running guest to unplug, `native` does not (facts.md 3). */
+  readonly hotplug: Hotplug;
+  /** `paused`: never started (-S), no guest needed. `guest`: a real Linux runs in it. */
+  readonly state: "paused" | "guest";
+  /** More QEMU arguments, such as a device on its own command line. */
+  readonly extra?: readonly string[];
+}
+
+/** A vfio-pci device as QEMU lists it. */
+export interface VmDevice {
+  /** The last part of its QOM path: the id, or `device[N]` without one. */
+  readonly id: string;
+  /** The host's address of the card. */
+  readonly host: string;
+  readonly bus: string;
+}
+
+const startDeadlineMs = 120_000;
+const commandDeadlineMs = 60_000;
+
+export class Vm {
+  readonly plan: VmPlan;
+  /** The monitor that the agent is told of. */
+  readonly socket: string;
+  readonly #channel: Channel;
+  readonly #host: Host;
+  readonly #qemu: QemuBuild;
+  readonly #guest: Guest;
+  #pid: number | undefined;
+
+  constructor(plan: VmPlan, channel: Channel, host: Host, qemu: QemuBuild, guest: Guest) {
+    this.plan = plan;
+    this.socket = `/run/${plan.name}.sock`;
+    this.#channel = channel;
+    this.#host = host;
+    this.#qemu = qemu;
+    this.#guest = guest;
+  }
+
+  /** Starts QEMU and waits until its monitors answer (and its guest, if it has one). */
+  async start(): Promise<void> {
+    const files = this.#files();
+    await this.#host.sh(`rm -f ${this.socket} ${files.console}; mkdir -p ${files.folder}`);
+    const { pid } = await this.#channel.ask("spawn", {
+      argv: [...this.#launcher(), ...this.#qemu.command, ...this.#arguments()],
+      env: this.#qemu.env,
+      stdout: files.output,
+      stderr: files.output,
+    });
+    this.#pid = pid;
+    await this.#host.until(
+      `monitors of VM ${this.plan.name}`,
+      `[ -S ${files.monitor} ] || ! kill -0 ${pid} 2>/dev/null`,
+      startDeadlineMs,
+    );
+    const state = await this.#channel.ask("ended", { pid, deadlineMs: 0 });
+    if (state.kind === "ended") {
+      throw new Error(`cannot start VM ${this.plan.name}: ${await this.#host.read(files.output)}`);
+    }
+    await this.qmp([{ execute: "query-status" }]);
+    if (this.plan.state === "guest") await this.#untilGuestRuns();
+  }
+
+  /** SIGKILL, as in a crash: the socket file stays behind. */
+  async kill(): Promise<void> {
+    if (this.#pid === undefined) return;
+    await this.#channel.ask("signal", { pid: this.#pid, signal: "SIGKILL" });
+    const state = await this.#channel.ask("ended", { pid: this.#pid, deadlineMs: commandDeadlineMs });
+    if (state.kind === "running") throw new Error(`VM ${this.plan.name} did not die`);
+    this.#pid = undefined;
+  }
+
+  /** Runs commands on the story's own monitor; throws QEMU's refusal. */
+  async qmp(commands: readonly QmpCommand[]): Promise<unknown[]> {
+    const socket = this.#files().monitor;
+    const replies = await this.#channel.ask("qmp", { socket, commands, deadlineMs: commandDeadlineMs });
+    return replies.map((reply, index) => {
+      if ("error" in reply)
+        throw new Error(`VM ${this.plan.name}, ${commands[index]?.execute}: ${reply.error.desc}`);
+      return reply.return;
+    });
+  }
+
+  /** The vfio devices in this VM, asked of QEMU's object model, which does not depend on the guest (facts.md 2). */
+  async devices(): Promise<VmDevice[]> {
+    const homes = ["/machine/peripheral", "/machine/peripheral-anon"];
+    const lists = await this.qmp(homes.map((path) => ({ execute: "qom-list", arguments: { path } })));
+    const paths = lists.flatMap((list, index) =>
+      (list as { name: string; type: string }[])
+        .filter(({ type }) => type === "child<vfio-pci>")
+        .map(({ name }) => `${homes[index]}/${name}`),
+    );
+    const properties = paths.flatMap((path) =>
+      ["sysfsdev", "parent_bus"].map((property) => ({ execute: "qom-get", arguments: { path, property } })),
+    );
+    const values = properties.length === 0 ? [] : await this.qmp(properties);
+    return paths.map((path, index) => ({
+      id: lastPart(path),
+      host: lastPart(String(values[2 * index])),
+      bus: lastPart(String(values[2 * index + 1])),
+    }));
+  }
+
+  /** Has one line run by the guest's shell and gives what it printed. */
+  async guest(line: string): Promise<string> {
+    const socket = this.#files().guest;
+    const { code, output } = await this.#channel.ask("guest", {
+      socket,
+      line,
+      deadlineMs: commandDeadlineMs,
+    });
+    if (code !== 0) throw new Error(`in the guest, \`${line}\`: exit ${code}\n${output}`);
+    return output.trim();
+  }
+
+  /** What the guest sees: `vendor:device` of each PCI function. */
+  async guestSees(): Promise<string[]> {
+    const lines = (await this.guest(guestLspci)).split("\n");
+    return lines.map((line) => (line.split(" ")[1] ?? "").replaceAll("0x", ""));
+  }
+
+  /** All device_add and device_del commands that this VM's QEMU has been given, as its own trace shows them. */
+  async hotplugCommands(): Promise<string[]> {
+    const trace = (await this.#host.read(this.#files().trace)) ?? "";
+    return [...trace.matchAll(/handle_qmp_command.* req: (.*"device_(?:add|del)".*)$/gm)].map(
+      (m) => m[1] ?? "",
+    );
+  }
+
+  #files() {
+    const folder = `/run/pciplug-lab/vm-${this.plan.name}`;
+    return {
+      folder,
+      output: `${folder}/qemu.log`,
+      trace: `${folder}/qmp-trace.log`,
+      console: `${folder}/console.log`,
+      monitor: `${folder}/story.sock`,
+      guest: `${folder}/guest.sock`,
+    };
+  }
+
+  #arguments(): string[] {
+    const files = this.#files();
+    return [
+      ...["-name", this.plan.name, ...machineArguments(this.plan.hotplug)],
+      ...[
+        "-qmp",
+        `unix:${this.socket},server=on,wait=off`,
+        "-qmp",
+        `unix:${files.monitor},server=on,wait=off`,
+      ],
+      ...["-D", files.trace, "-trace", "handle_qmp_command", "-trace", "monitor_qmp_respond"],
+      ...(this.plan.state === "paused" ? ["-S"] : this.#guestArguments()),
+      ...(this.plan.extra ?? []),
+    ];
+  }
+
+  #guestArguments(): string[] {
+    const { image, state, hotplug } = this.#guest;
+    if (hotplug !== this.plan.hotplug)
+      throw new Error(`there is no guest for ports that plug by ${this.plan.hotplug}`);
+    const files = this.#files();
+    const source = this.#readsFiles() ? `file:${state}` : "fd:3";
+    return [...guestArguments(image, files.console, files.guest), "-incoming", source];
+  }
+
+  /** Older QEMUs take a saved guest up from a descriptor; a pipe would cost seconds in an emulated CPU. */
+  #launcher(): string[] {
+    if (this.plan.state === "paused" || this.#readsFiles()) return [];
+    return ["sh", "-c", 'exec "$@" 3< "$0"', this.#guest.state];
+  }
+
+  /** The `file:` transport came with QEMU 8.2. */
+  #readsFiles(): boolean {
+    return Number(this.#qemu.version.split(".")[0]) >= 9;
+  }
+
+  /** The saved guest is taken up while QEMU already answers: wait until it runs and its shell speaks. */
+  async #untilGuestRuns(): Promise<void> {
+    const startedMs = performance.now();
+    for (;;) {
+      const [status] = (await this.qmp([{ execute: "query-status" }])) as { status?: string }[];
+      if (status?.status === "running") break;
+      if (performance.now() - startedMs > startDeadlineMs) {
+        throw new Error(`the guest of VM ${this.plan.name} does not run: ${status?.status}`);
+      }
+    }
+    await this.guest("true");
+  }
+}
+
+function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

@@ -1,0 +1,66 @@
+/**
+ * What the stories ask again and again of those who cannot be wrong: the kernel about a driver, QEMU about a device.
+ * All of it is written as assertions with the fact in their words.
+ */
+import assert from "node:assert/strict";
+import type { AgentConfig } from "./agent.js";
+import type { Card } from "./cards.js";
+import type { Facts } from "./host.js";
+import type { Lab } from "./story.js";
+import type { Vm, VmDevice } from "./vm.js";
+
+/** A rule that gives the card in one place to one VM. Storage must be named by its class (semantics.md 2). */
+export function ruleFor(address: string, vm: Vm): AgentConfig["rules"][number] {
+  return {
+    name: `to-${vm.plan.name}-${address.slice(5, 7)}`,
+    match: { address, class: "nvme" },
+    vm: vm.plan.name,
+  };
+}
+
+/** The entry of the operator's file for a VM. */
+export function entryOf(vm: Vm): AgentConfig["vms"][number] {
+  return { name: vm.plan.name, qmp: vm.socket };
+}
+
+/** Waits until QEMU itself lists the card, and asserts that the kernel agrees. */
+export async function untilInVm(lab: Lab, vm: Vm, card: Card): Promise<VmDevice & { facts: Facts }> {
+  const device = await lab.until(`${card.address} is in VM ${vm.plan.name}, says QEMU`, async () =>
+    (await vm.devices()).find(({ host }) => host === card.address),
+  );
+  assert.match(device.id, /^pciplug-/, "a device that the agent attached has the agent's prefix");
+  const facts = await lab.host.facts(card.address);
+  assert.ok(facts, `${card.address} is in sysfs`);
+  assert.equal(facts.driver, "vfio-pci", `driver of ${card.address}`);
+  assert.equal(facts.override, "vfio-pci", `driver_override of ${card.address}`);
+  return { ...device, facts };
+}
+
+/** Waits until QEMU itself does not list the card any more. */
+export async function untilOutOfVm(lab: Lab, vm: Vm, card: Card): Promise<void> {
+  await lab.until(`${card.address} is out of VM ${vm.plan.name}, says QEMU`, async () =>
+    (await vm.devices()).every(({ host }) => host !== card.address),
+  );
+}
+
+/** Waits until the host driver has the card back, and asserts that no trace of us is left on it. */
+export async function untilGivenBack(lab: Lab, card: Card): Promise<void> {
+  await lab.cards.untilHostDriver(card);
+  await lab.until(
+    `${card.address} is back on ${card.driver} without an override, says the kernel`,
+    async () => {
+      const facts = await lab.host.facts(card.address);
+      return facts?.driver === card.driver && facts.override === null;
+    },
+  );
+}
+
+/** Asserts that nobody wrote to a function since: the same driver by the same bind, the same override. */
+export async function assertUntouched(lab: Lab, address: string, before: Facts): Promise<void> {
+  assert.deepEqual(await lab.host.facts(address), before, `${address} was not touched`);
+}
+
+/** Asserts that the host holds on to nothing: no vfio-pci, no node below /dev/vfio, no override. */
+export async function assertNothingLeft(lab: Lab): Promise<void> {
+  assert.deepEqual(await lab.host.leftovers(), [], "nothing is left bound");
+}

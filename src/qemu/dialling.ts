@@ -60,12 +60,11 @@ export function continueStatus(before: VmStatus, next: DownStatus): DownStatus {
   return before.kind === "absent" && next.kind === "absent" ? { ...next, sinceMs: before.sinceMs } : next;
 }
 
-/** Whether two statuses tell a reader the same. */
+/** Whether two statuses tell a reader the same. A QEMU that starts binds first and listens later: absent stays absent. */
 export function isSameNews(before: VmStatus, next: DownStatus): boolean {
-  if (before.kind === "absent" && next.kind === "absent") {
-    return before.reason === next.reason;
-  }
-  return before.kind === "unreachable" && next.kind === "unreachable" && before.code === next.code;
+  return next.kind === "absent"
+    ? before.kind === "absent"
+    : before.kind === "unreachable" && before.code === next.code;
 }
 
 /** How long the next attempt waits for a greeting. A monitor known to be silent is waited for in its queue. */

@@ -50,18 +50,23 @@ export class VmSession {
     });
   }
 
+  /** Whether the connection has ended. */
+  get isOver(): boolean {
+    return this.#client.state === "closed";
+  }
+
   /** Looks at once, then after each burst of events. Resolves when the connection has ended; rejects only for a bug. */
   async run(): Promise<void> {
     for (;;) {
       this.#news.reset();
       const status = await this.look();
       // What a look has to say about a link that was cut is said better by the next attempt to connect.
-      if (this.#isOver && !isSilence(status)) {
+      if (this.isOver && !isSilence(status)) {
         return;
       }
       this.#ears.onSeen(status);
       await this.#news.rung();
-      if (this.#isOver) {
+      if (this.isOver) {
         return;
       }
       await this.#gather();
@@ -95,10 +100,6 @@ export class VmSession {
   /** Ends the connection; every call in progress comes back. */
   async close(): Promise<void> {
     await this.#client.close();
-  }
-
-  get #isOver(): boolean {
-    return this.#client.state === "closed";
   }
 
   /** The rest of a burst: a reboot, the functions of one card. */

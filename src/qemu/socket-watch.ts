@@ -11,7 +11,7 @@ import type { BigIntStats, Stats } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
-import { Observable } from "rxjs";
+import { fromEvent, Observable, takeUntil } from "rxjs";
 
 /** `changed`: there was one and there is another one (or its owner or mode has changed). */
 export type SocketChange = "appeared" | "vanished" | "changed";
@@ -30,6 +30,17 @@ export function watchSocket(path: string): Observable<SocketChange> {
     watcher.wake();
     return () => watcher.close();
   });
+}
+
+/**
+ * Calls `wake` at each change until the signal fires. Never fails: where folders cannot be watched (no more inotify
+ * watches) nothing wakes, so a caller needs an interval of its own below this.
+ */
+export function wakeOnSocketChange(path: string, wake: () => void, until: AbortSignal): void {
+  watchSocket(path)
+    .pipe(takeUntil(fromEvent(until, "abort")))
+    .forEach(wake)
+    .catch(() => undefined);
 }
 
 /** A folder that exists, and the entry in it that comes next on the way to the socket. */

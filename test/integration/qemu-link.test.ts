@@ -1,10 +1,11 @@
 /** The standing link to one VM, on the simulated QEMU: it comes, goes, comes again, is silent, is left alone. */
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextRound } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type PciAddress, parseAddress } from "../../src/core/address.js";
 import type { VmProcess, VmStatus } from "../../src/core/vm.js";
 import type { LinkTiming } from "../../src/qemu/dialling.js";
-import { linkVm, type VmLink, type VmLinkOptions, type VmLinkSignal } from "../../src/qemu/link.js";
+import type { VmLinkOptions, VmLinkSignal } from "../../src/qemu/line.js";
+import { linkVm, type VmLink } from "../../src/qemu/link.js";
 import { createSimulation, type Simulation } from "../../src/sim/fleet.js";
 import type { SimQemu } from "../../src/sim/qemu.js";
 import { Heard } from "../support/heard.js";
@@ -231,7 +232,30 @@ describe("a VM that comes and goes", () => {
       return undefined;
     });
     expect(await link.attach(PLACEMENT)).toMatchObject({ kind: "timed-out" });
+    // Never "the link was lost": that would stand in the world after the absence was told.
+    expect(await link.look()).toMatchObject({ kind: "absent" });
     await heard.until(is("absent"));
+  });
+});
+
+describe("a look whose link dies under it", () => {
+  it("comes back with what the next connection saw", async () => {
+    const { link, heard } = open();
+    await heard.until(is("up"));
+    const stop = vm.intercept("query-status", () => {
+      stop();
+      return "close";
+    });
+    expect(await link.look()).toMatchObject({ kind: "up" });
+    expect(searches).toBe(2);
+  });
+
+  it("is the first status of a VM that was never looked at", async () => {
+    const { link } = open();
+    expect(await link.look()).toMatchObject({
+      kind: "up",
+      view: { ports: [{ bus: "rp0" }, { bus: "rp1" }] },
+    });
   });
 });
 
@@ -262,16 +286,15 @@ describe("a VM that is silent", () => {
 
 describe("nobody listens any more", () => {
   it("and the watch and every timer are gone", async () => {
-    const { link, heard } = open();
-    await heard.until(is("up"));
     await vm.terminate();
+    const { link, heard } = open();
     await heard.until(is("absent"));
-    await expect.poll(() => resources(), { timeout: 10_000 }).toContain("FSEventWrap");
+    await expect.poll(resources, { timeout: 10_000 }).toContain("FSEventWrap");
     heard.stop();
-    await expect.poll(resources, { timeout: 10_000 }).toEqual([]);
+    expect(await resourcesLeft()).toEqual([]);
     await vm.start();
     await delay(100);
-    expect(heard.all.map((signal) => statusOf(signal)?.kind)).toEqual(["up", "absent"]);
+    expect(heard.all.map((signal) => statusOf(signal)?.kind)).toEqual(["absent"]);
     expect(await link.attach(PLACEMENT)).toMatchObject({ kind: "cancelled" });
   });
 
@@ -289,4 +312,13 @@ describe("nobody listens any more", () => {
 /** Watches and timers that keep the process alive. */
 function resources(): string[] {
   return process.getActiveResourcesInfo().filter((name) => ["FSEventWrap", "Timeout"].includes(name));
+}
+
+/** What is left of them once all is quiet. Waits without timers, which would be found here themselves. */
+async function resourcesLeft(): Promise<string[]> {
+  const deadline = performance.now() + 10_000;
+  while (resources().length > 0 && performance.now() < deadline) {
+    await nextRound();
+  }
+  return resources();
 }

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { VmStatus } from "../../src/core/vm.js";
-import { linkVm, type VmLink, type VmLinkSignal } from "../../src/qemu/link.js";
+import type { VmLinkSignal } from "../../src/qemu/line.js";
+import { linkVm, type VmLink } from "../../src/qemu/link.js";
 import { Heard } from "../support/heard.js";
 import { QemuVm } from "../support/qemu-vm.js";
 
@@ -90,10 +91,11 @@ describe("the link to a real QEMU", () => {
 
   it("notices by an order's own look that a process was stopped under it", async () => {
     vm.start();
+    await (await vm.connect()).close();
     const { link, heard } = open();
     await heard.until(is("up"));
     vm.signal("SIGSTOP");
-    expect(await link.look()).toMatchObject({ kind: "unreachable", code: "qmp.timeout" });
+    expect(await link.look()).toMatchObject({ kind: "unreachable", code: "qmp.busy-or-silent" });
     await heard.until(is("unreachable"), 1);
     vm.signal("SIGCONT");
     await heard.until(is("up"), 1);

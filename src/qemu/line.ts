@@ -1,0 +1,255 @@
+/**
+ * One VM's monitor, connected to again and again: the state behind a link.
+ *
+ * Invariants:
+ * - at most one connection at a time, and none after the stop;
+ * - `#status` is what was told last, or that the link was just lost: an answer to come is waited for, never invented;
+ * - whatever is called comes back: with a value, within the deadlines of the session or of one attempt to connect.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { AgentError } from "../base/error.js";
+import type { PciAddress } from "../core/address.js";
+import type { Signal } from "../core/signal.js";
+import type { Outcome, Placement } from "../core/step.js";
+import type { VmProcess, VmStatus } from "../core/vm.js";
+import { connectQmp, type QmpClient } from "../qmp/client.js";
+import type { WireTap } from "../qmp/wire.js";
+import {
+  continueStatus,
+  DEFAULT_TIMING,
+  type DownStatus,
+  downStatusOf,
+  greetingMs,
+  isSameNews,
+  type LinkTiming,
+  nextWaitMs,
+  waitMs,
+} from "./dialling.js";
+import { Doorbell } from "./doorbell.js";
+import { VmSession } from "./session.js";
+import { wakeOnSocketChange } from "./socket-watch.js";
+
+/** What a link tells of its VM. */
+export type VmLinkSignal = Extract<Signal, { kind: "vm-seen" | "device-deleted" }>;
+
+export interface VmLinkOptions {
+  /** Name of the VM, for the signals. */
+  readonly name: string;
+  /** Path of its QMP socket. */
+  readonly path: string;
+  /** Finds the process that listens on a socket; `null` when there is none to be found. Asked once per connection. */
+  readonly findProcess: (path: string) => Promise<VmProcess | null>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Sees the raw wire of every connection. */
+  readonly onWire?: WireTap | undefined;
+  readonly timing?: Partial<LinkTiming> | undefined;
+}
+
+/** Connections in a row that may end at once before the next one has to wait: a VM that restarts needs some. */
+const TOLERATED_HASTY_ENDS = 3;
+
+/** Attempts that may be accepted and hung up on before that is told: a QEMU that is being killed does so. */
+const TOLERATED_HANG_UPS = 3;
+
+const NOT_LOOKED_AT: VmStatus = { kind: "unknown" };
+
+/** Passes a signal on to whoever follows the VM. */
+export type Tell = (signal: VmLinkSignal) => void;
+
+/** Keeps one connection to one VM. Made by linkVm. */
+export class VmLine {
+  readonly #options: VmLinkOptions;
+  readonly #timing: LinkTiming;
+  #session: VmSession | null = null;
+  #status: VmStatus = NOT_LOOKED_AT;
+  /** Rung while `#status` is an answer; silent between the end of a connection and the next answer. */
+  readonly #settled = new Doorbell();
+
+  constructor(options: VmLinkOptions) {
+    this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#settled.ring();
+  }
+
+  async attach(placement: Placement): Promise<Outcome> {
+    return (await this.#session?.attach(placement)) ?? this.#notConnected(`attach ${placement.address} to`);
+  }
+
+  async detach(id: string, address: PciAddress): Promise<Outcome> {
+    return (await this.#session?.detach({ id, address })) ?? this.#notConnected(`detach ${address} from`);
+  }
+
+  async look(): Promise<VmStatus> {
+    const session = this.#session;
+    const status = await session?.look();
+    if (status !== undefined && session?.isOver === false) {
+      return status;
+    }
+    if (session !== null && session === this.#session) {
+      this.#settled.reset();
+    }
+    // The connection is being made again: its first answer is the truth, and the one that `status$` tells.
+    await this.#settled.rungWithin(this.#timing.greetingMs + this.#timing.findProcessMs);
+    return this.#status;
+  }
+
+  /** Stays connected until `stop` fires. */
+  async keep(tell: Tell, stop: AbortSignal): Promise<void> {
+    this.#status = NOT_LOOKED_AT;
+    this.#settled.reset();
+    stop.addEventListener("abort", () => this.#settled.ring(), { once: true });
+    let hastyEnds = 0;
+    for (let plannedMs = this.#timing.retryMs; !stop.aborted; plannedMs = this.#timing.freshRetryMs) {
+      const client = await this.#connect(plannedMs, tell, stop);
+      if (client === null) {
+        return;
+      }
+      // Only ends without an absence in between count: a VM that crashes and is started again may do so often.
+      hastyEnds = this.#status.kind === "absent" ? 0 : hastyEnds;
+      const sinceMs = this.#options.now();
+      await this.#serve(client, tell, stop);
+      hastyEnds = this.#options.now() - sinceMs < this.#timing.retryMs ? hastyEnds + 1 : 0;
+      if (hastyEnds > TOLERATED_HASTY_ENDS) {
+        await this.#rest(hastyEnds - TOLERATED_HASTY_ENDS, tell, stop);
+      }
+    }
+  }
+
+  /** Keeps a peer that accepts and hangs up from spinning us. */
+  async #rest(times: number, tell: Tell, stop: AbortSignal): Promise<void> {
+    const reason = `${this.#options.path} hangs up again and again`;
+    this.#tellDown({ kind: "unreachable", code: "qmp.hung-up", reason }, tell, stop);
+    const { retryMs, longestRetryMs } = this.#timing;
+    const ms = Math.min(retryMs * 2 ** (times - 1), longestRetryMs);
+    await delay(ms, undefined, { signal: stop }).catch(() => undefined);
+  }
+
+  /** Tries until it is connected; `null` when stopped. The first attempt is made at once: a lost link is often back. */
+  async #connect(firstWaitMs: number, tell: Tell, stop: AbortSignal): Promise<QmpClient | null> {
+    const bell = new Doorbell();
+    const down = new AbortController();
+    const ring = (): void => bell.ring();
+    stop.addEventListener("abort", ring);
+    let plannedMs = firstWaitMs;
+    try {
+      for (let attempt = 0; !stop.aborted; attempt += 1) {
+        const met = await this.#dial(bell, stop);
+        if (met.client !== null) {
+          return met.client;
+        }
+        if (attempt === 0) {
+          wakeOnSocketChange(this.#options.path, ring, down.signal);
+        }
+        const isPassing = attempt < TOLERATED_HANG_UPS && isHangUp(met.status);
+        if (!isPassing) {
+          this.#tellDown(met.status, tell, stop);
+        }
+        const pauseMs = isPassing ? this.#timing.freshRetryMs : waitMs(met.status, plannedMs, this.#timing);
+        const isRung = await bell.rungWithin(pauseMs);
+        bell.reset();
+        plannedMs = isRung ? this.#timing.freshRetryMs : nextWaitMs(plannedMs, this.#timing);
+      }
+      return null;
+    } finally {
+      stop.removeEventListener("abort", ring);
+      down.abort();
+    }
+  }
+
+  /** One attempt. A ring gives it up: what it waits for may not be what stands at the path any more. */
+  async #dial(
+    bell: Doorbell,
+    stop: AbortSignal,
+  ): Promise<{ client: QmpClient } | { client: null; status: DownStatus }> {
+    const { path, onWire, now } = this.#options;
+    const attempt = new AbortController();
+    const unlisten = bell.onRing(() => attempt.abort());
+    try {
+      const greetingTimeoutMs = greetingMs(this.#status, this.#timing);
+      const client = await connectQmp({ path, greetingTimeoutMs, signal: attempt.signal, onWire });
+      if (stop.aborted) {
+        await client.close();
+      }
+      return { client };
+    } catch (error) {
+      return { client: null, status: downStatusOf(error, now()) };
+    } finally {
+      unlisten();
+    }
+  }
+
+  async #serve(client: QmpClient, tell: Tell, stop: AbortSignal): Promise<void> {
+    const { name: vm, now } = this.#options;
+    const close = (): void => void client.close();
+    stop.addEventListener("abort", close);
+    const ears = {
+      now,
+      onSeen: (status: VmStatus): void => {
+        this.#status = status;
+        this.#settled.ring();
+        tell({ kind: "vm-seen", atMs: now(), vm, status });
+      },
+      onDeleted: (id: string): void => tell({ kind: "device-deleted", atMs: now(), vm, id }),
+    };
+    try {
+      const session = new VmSession(client, await this.#findProcess(stop), ears, this.#timing);
+      this.#session = session;
+      await session.run();
+    } finally {
+      this.#session = null;
+      this.#settled.reset();
+      this.#status = lostStatus(this.#status, this.#options.path);
+      stop.removeEventListener("abort", close);
+      await client.close();
+    }
+  }
+
+  /** A process that cannot be found in time is `null`: shown as unknown, and nothing is given to its VM. */
+  async #findProcess(stop: AbortSignal): Promise<VmProcess | null> {
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    stop.addEventListener("abort", end);
+    const late = delay(this.#timing.findProcessMs, null, { signal: over.signal }).catch(() => null);
+    try {
+      return await Promise.race([this.#options.findProcess(this.#options.path), late]);
+    } catch (error) {
+      if (error instanceof AgentError && error.code !== "bug") {
+        return null;
+      }
+      throw error;
+    } finally {
+      stop.removeEventListener("abort", end);
+      over.abort();
+    }
+  }
+
+  #tellDown(next: DownStatus, tell: Tell, stop: AbortSignal): void {
+    const before = this.#status;
+    // An attempt that was given up says nothing about the VM.
+    if (stop.aborted || (next.kind === "unreachable" && next.code === "qmp.aborted")) {
+      return;
+    }
+    this.#status = continueStatus(before, next);
+    this.#settled.ring();
+    if (!isSameNews(before, next)) {
+      tell({ kind: "vm-seen", atMs: this.#options.now(), vm: this.#options.name, status: this.#status });
+    }
+  }
+
+  #notConnected(what: string): Outcome {
+    const status = this.#status;
+    const why = "reason" in status ? status.reason : "not connected yet";
+    return { kind: "cancelled", detail: `cannot ${what} ${this.#options.name}: ${why}` };
+  }
+}
+
+function isHangUp(status: DownStatus): boolean {
+  return status.kind === "unreachable" && status.code === "qmp.hung-up";
+}
+
+function lostStatus(before: VmStatus, path: string): VmStatus {
+  return before.kind === "up"
+    ? { kind: "unreachable", code: "qmp.disconnected", reason: `the link to ${path} was lost` }
+    : before;
+}

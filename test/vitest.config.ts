@@ -17,7 +17,12 @@ export default defineConfig({
         },
       },
       {
-        test: { ...node, name: "integration", include: ["test/integration/**/*.test.ts"], testTimeout: 60_000 },
+        test: {
+          ...node,
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          testTimeout: 60_000,
+        },
       },
       {
         test: {

@@ -38,52 +38,52 @@ function seen(devices: readonly (typeof device)[], atMs = 1_000_200): Signal {
 function ended(step: Step, outcome: Outcome, atMs = 1_000_000): Signal {
   return { kind: "step-ended", atMs, lane: "a", step, outcome };
 }
-function after(world: World, ...signals: Signal[]): World {
+function told(world: World, ...signals: Signal[]): World {
   return signals.reduce(reduce, world);
 }
 
 describe("reduce: holds", () => {
   it("puts a device on hold that the guest ejected without being asked, and does not push it back in", () => {
-    const world = after(inVm, deleted);
+    const world = told(inVm, deleted);
     expect(world.holds).toMatchObject([{ address: gpu, vm: "a", cause: "ejected-by-guest" }]);
     expect(plan(world, "a")).toMatchObject({ steps: [], held: [{ reason: { kind: "hold" } }] });
   });
 
   it.each([
-    ["it was asked to leave and is pending", after(inVm, ended(detach, { kind: "pending" }))],
-    ["a detach is under way", after(inVm, { kind: "step-started", atMs: 1, lane: "a", step: detach })],
+    ["it was asked to leave and is pending", told(inVm, ended(detach, { kind: "pending" }))],
+    ["a detach is under way", told(inVm, { kind: "step-started", atMs: 1, lane: "a", step: detach })],
   ])("makes no hold of a deletion when %s", (_, world) => {
-    expect(after(world, deleted).holds).toEqual([]);
+    expect(told(world, deleted).holds).toEqual([]);
   });
 
   it("ends the hold when the card goes and comes back", () => {
-    const held = after(inVm, deleted);
-    expect(after(held, seen([])).holds).toEqual([]);
-    expect(after(held, seen([{ ...device, appearance: "inode-new" }])).holds).toEqual([]);
-    expect(after(held, seen([device])).holds).toHaveLength(1);
+    const held = told(inVm, deleted);
+    expect(told(held, seen([])).holds).toEqual([]);
+    expect(told(held, seen([{ ...device, appearance: "inode-new" }])).holds).toEqual([]);
+    expect(told(held, seen([device])).holds).toHaveLength(1);
   });
 
   it("ends the hold with the QEMU process that it speaks of, and not because the monitor is busy", () => {
-    const held = after(inVm, deleted);
+    const held = told(inVm, deleted);
     const vmSeen = (status: World["vms"] extends ReadonlyMap<string, infer S> ? S : never): Signal => ({
       kind: "vm-seen",
       atMs: 1_000_300,
       vm: "a",
       status,
     });
-    expect(after(held, vmSeen(up())).holds).toHaveLength(1);
-    expect(after(held, vmSeen({ kind: "unreachable", code: "x", reason: "busy" })).holds).toHaveLength(1);
-    expect(after(held, vmSeen(up({ process: aProcess({ pid: 9 }) }))).holds).toEqual([]);
-    expect(after(held, vmSeen({ kind: "absent", sinceMs: 1, reason: "gone" })).holds).toEqual([]);
+    expect(told(held, vmSeen(up())).holds).toHaveLength(1);
+    expect(told(held, vmSeen({ kind: "unreachable", code: "x", reason: "busy" })).holds).toHaveLength(1);
+    expect(told(held, vmSeen(up({ process: aProcess({ pid: 9 }) }))).holds).toEqual([]);
+    expect(told(held, vmSeen({ kind: "absent", sinceMs: 1, reason: "gone" })).holds).toEqual([]);
   });
 
   it("puts a leased device on hold whose driver somebody else changed, but not one that we are moving", () => {
     const bound = { ...inVm, vms: new Map([["a", up()]]) };
     const taken = seen([{ ...device, driver: "nouveau" }]);
-    expect(after(bound, taken).holds).toMatchObject([{ cause: "driver-changed" }]);
+    expect(told(bound, taken).holds).toMatchObject([{ cause: "driver-changed" }]);
     const release: Step = { kind: "release", vm: "a", address: gpu, why: "test" };
-    const moving = after(bound, { kind: "step-started", atMs: 1, lane: "a", step: release });
-    expect(after(moving, taken).holds).toEqual([]);
+    const moving = told(bound, { kind: "step-started", atMs: 1, lane: "a", step: release });
+    expect(told(moving, taken).holds).toEqual([]);
   });
 });
 
@@ -103,7 +103,7 @@ describe("reduce: back-off", () => {
     expect([1, 2, 3, 9, 10, 40].map(backoffMs)).toEqual([1_000, 2_000, 4_000, 256_000, 300_000, 300_000]);
     let world = idle;
     for (const failures of [1, 2, 3]) {
-      world = after(world, ended(bind, fail));
+      world = told(world, ended(bind, fail));
       expect(backoffOf(world, "arrive", "a", gpu)).toMatchObject({
         failures,
         untilMs: 1_000_000 + backoffMs(failures),
@@ -114,10 +114,10 @@ describe("reduce: back-off", () => {
   });
 
   it("is reset by a change of the device, of the VM's process or of the policy", () => {
-    const world = after(idle, ended(bind, fail));
+    const world = told(idle, ended(bind, fail));
     expect(plan(world, "a").steps).toEqual([]);
     const changes: World[] = [
-      after(world, seen([aDevice(gpu, { appearance: "inode-new" })])),
+      told(world, seen([aDevice(gpu, { appearance: "inode-new" })])),
       { ...world, vms: new Map([["a", up({ process: aProcess({ pid: 9 }) })]]) },
       { ...world, policy: { ...policy, version: "v2" } },
     ];
@@ -129,7 +129,7 @@ describe("reduce: back-off", () => {
     const bound = aWorld({ devices: [device], policy, vms: { a: up() }, leases: [aLease(device, "a")] });
     const placed = { ...attach, placements: [{ address: gpu, id, bus: "rp0", addr: "0" }] };
     const refused: Outcome = { kind: "refused", reason: "no-iommu", detail: "no", isWorthRetrying: false };
-    const world = after(bound, ended(placed, refused));
+    const world = told(bound, ended(placed, refused));
     expect(plan(world, "a").steps).toMatchObject([{ kind: "release" }]);
     const released = { ...world, leases: new Map() };
     expect(plan(released, "a")).toMatchObject({ steps: [], held: [{ reason: { kind: "refused" } }] });
@@ -138,7 +138,7 @@ describe("reduce: back-off", () => {
 
 describe("reduce: facts", () => {
   it("forgets a pending unplug once the VM does not list the device any more, or is gone", () => {
-    const pending = after(inVm, ended(detach, { kind: "pending" }));
+    const pending = told(inVm, ended(detach, { kind: "pending" }));
     expect(pending.unplugs.size).toBe(1);
     const gone: Signal = { kind: "vm-seen", atMs: 2, vm: "a", status: up() };
     const still: Signal = { kind: "vm-seen", atMs: 2, vm: "a", status: up({ attached: [attached(gpu)] }) };
@@ -148,8 +148,8 @@ describe("reduce: facts", () => {
       vm: "a",
       status: { kind: "unreachable", code: "x", reason: "busy" },
     };
-    expect([gone, still, busy].map((signal) => after(pending, signal).unplugs.size)).toEqual([0, 1, 1]);
-    expect(after(pending, deleted).unplugs.size).toBe(0);
+    expect([gone, still, busy].map((signal) => told(pending, signal).unplugs.size)).toEqual([0, 1, 1]);
+    expect(told(pending, deleted).unplugs.size).toBe(0);
   });
 
   it("keeps the moment at which a VM went absent", () => {
@@ -159,17 +159,17 @@ describe("reduce: facts", () => {
       vm: "a",
       status: { kind: "absent", sinceMs, reason: "no socket" },
     });
-    expect(after(inVm, absent(5), absent(9)).vms.get("a")).toMatchObject({ sinceMs: 5 });
+    expect(told(inVm, absent(5), absent(9)).vms.get("a")).toMatchObject({ sinceMs: 5 });
   });
 
   it("keeps the very same map of devices when a look shows nothing new", () => {
-    const once = after(inVm, seen([device]));
-    expect(after(once, seen([{ ...device }])).devices).toBe(once.devices);
-    expect(after(once, seen([{ ...device, driver: null }])).devices).not.toBe(once.devices);
+    const once = told(inVm, seen([device]));
+    expect(told(once, seen([{ ...device }])).devices).toBe(once.devices);
+    expect(told(once, seen([{ ...device, driver: null }])).devices).not.toBe(once.devices);
   });
 
   it("never lets time run backwards", () => {
-    expect(after(inVm, { kind: "tick", atMs: 5 }).nowMs).toBe(inVm.nowMs);
+    expect(told(inVm, { kind: "tick", atMs: 5 }).nowMs).toBe(inVm.nowMs);
   });
 
   it("ends in the same state when any fact is told twice", () => {
@@ -189,9 +189,9 @@ describe("reduce: facts", () => {
     );
     fc.assert(
       fc.property(fc.array(facts, { maxLength: 12 }), facts, (before, fact) => {
-        const world = after(inVm, ...before);
-        const once = after(world, fact);
-        expect(after(once, fact)).toEqual(once);
+        const world = told(inVm, ...before);
+        const once = told(world, fact);
+        expect(told(once, fact)).toEqual(once);
       }),
     );
   });

@@ -5,6 +5,7 @@
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Observable, Subscription } from "rxjs";
+import { detachObjection } from "../core/lost.js";
 import { lanesOf, nextDueMs } from "../core/plan.js";
 import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
@@ -120,7 +121,17 @@ export class Agent {
     for (const lane of lanesOf(turn.world)) {
       this.#queue.wake(lane);
     }
+    this.#bar(turn.world);
     this.#arm();
+  }
+
+  /** A policy that loses too much stays barred, though VMs and cards may go one by one (semantics.md 6). */
+  #bar(world: World): void {
+    const objection = detachObjection(world, this.#parts.scenes.of(world).assignment);
+    const policy = world.policy?.version;
+    if (objection?.kind === "detach-limit" && policy !== undefined && world.detachBar?.policy !== policy) {
+      this.post([{ kind: "detach-barred", policy, count: objection.count }]);
+    }
   }
 
   #look(source: Parameters<HostEye["look"]>[0]): void {

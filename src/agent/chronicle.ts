@@ -86,7 +86,8 @@ export class Chronicle {
   }
 
   /** The last line; resolves when everything is on disk. */
-  async end(atMs: number): Promise<void> {
+  async end(): Promise<void> {
+    const atMs = this.#deps.now();
     this.note({
       atMs,
       event: "agent-stopping",
@@ -142,7 +143,9 @@ export class Chronicle {
     });
   }
 
-  #append(entry: AuditEntry): Promise<void> {
+  /** The world's clock only measures; what is written down carries the wall clock's time. */
+  #append(untimed: AuditEntry): Promise<void> {
+    const entry = { ...untimed, atMs: this.#deps.now() };
     this.#tell(entry);
     this.#deps.onEntry(entry);
     return this.#deps.audit.append(entry);

@@ -56,7 +56,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   const { edge, options, root, policy } = parts;
   const { now } = edge;
   const level = isLogLevel(options.logLevel) ? options.logLevel : "info";
-  const log = createLog({ level, stream: edge.errStream, isTty: edge.errStream.isTTY === true, now });
+  const log = createLog({
+    level,
+    stream: edge.errStream,
+    isTty: edge.errStream.isTTY === true,
+    now: edge.wallNow,
+  });
   const audit = await openAudit(join(parts.folder.path, "audit.jsonl"));
   const bootId = await readBootId(root);
   const memory = await openMemory(parts.folder, bootId);
@@ -65,7 +70,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     scenes,
     audit,
     log,
-    now,
+    now: edge.wallNow,
     saveHolds: memory.saveHolds,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
@@ -100,7 +105,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     onTurn: chronicle.onTurn,
     onError: parts.onError,
   });
-  const about = { version: edge.version, pid: edge.pid, startedAt: new Date(now()).toISOString() };
+  const about = { version: edge.version, pid: edge.pid, startedAt: new Date(edge.wallNow()).toISOString() };
   let closeControl: () => Promise<void> = () => Promise.resolve();
   return {
     agent,
@@ -115,17 +120,18 @@ export async function compose(parts: Ingredients): Promise<Composition> {
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
-      agent.start(first);
+      // Before anything is touched: an agent that cannot be asked must not act either.
       const server = await serveControl({
         path: join(parts.folder.path, "control.sock"),
         getStatus: () => reportStatus(agent.world, about, scenes.of(agent.world)),
         getPlan: () => reportPlan(agent.world, "agent", scenes.of(agent.world)),
       });
       closeControl = () => server.close();
+      agent.start(first);
     },
     stop: async () => {
       await Promise.all([agent.stop(), closeControl()]);
-      await chronicle.end(now());
+      await chronicle.end();
       await log.close();
     },
     abandon: () => agent.abandon(),

@@ -1,4 +1,5 @@
 /** The edge: the only place of the agent that touches the process, its clock and its signals. */
+import { performance } from "node:perf_hooks";
 import process from "node:process";
 
 /** What the agent needs of the process that it runs in. */
@@ -7,8 +8,10 @@ export interface ProcessEdge {
   /** Of this program. */
   readonly version: string;
   readonly uid: number;
-  /** Milliseconds of the wall clock. */
+  /** Milliseconds that only ever go forward, whatever is done to the wall clock: what rests and waits are measured by. */
   readonly now: () => number;
+  /** Milliseconds of the wall clock: what people are told. */
+  readonly wallNow: () => number;
   /** One line on standard output. */
   readonly out: (line: string) => void;
   readonly errStream: NodeJS.WriteStream;
@@ -25,7 +28,8 @@ export function processEdge(version: string): ProcessEdge {
     pid: process.pid,
     version,
     uid: process.getuid?.() ?? 0,
-    now: () => Date.now(),
+    now: () => Math.round(performance.timeOrigin + performance.now()),
+    wallNow: () => Date.now(),
     out: (line) => {
       process.stdout.write(`${line}\n`);
     },

@@ -2,10 +2,12 @@
  * The steps that change the host: bind, release, and the two that only write the ledger.
  */
 import { UndoStack } from "../base/undo.js";
-import { type Device, identityOf } from "../core/device.js";
+import type { PciAddress } from "../core/address.js";
+import { type Device, identityOf, isOnVfio } from "../core/device.js";
 import { isLeaseOf, type Lease } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, StepOf } from "../core/step.js";
+import type { VmProcess } from "../core/vm.js";
 import type { Deed, HostDeed, Tools } from "./tools.js";
 
 /** Leases the unit, then moves it to its vfio driver; all of it or nothing. */
@@ -26,8 +28,10 @@ export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed
       seen: await seen(tools),
     };
   }
+  const isNew = (lease: Lease) => tools.leases.get(lease.address) === undefined;
+  const fresh = new Set(leases.filter(isNew).map((lease) => lease.address));
   await tools.leases.put(leases);
-  const outcome = await bindAll(leases, tools);
+  const outcome = await bindAll(leases, fresh, tools);
   return { outcome, seen: await seen(tools) };
 }
 
@@ -85,9 +89,13 @@ async function leaseFor(
   };
 }
 
-async function bindAll(leases: readonly Lease[], tools: Tools): Promise<Outcome> {
+async function bindAll(
+  leases: readonly Lease[],
+  fresh: ReadonlySet<PciAddress>,
+  tools: Tools,
+): Promise<Outcome> {
   const undo = new UndoStack();
-  for (const lease of leases) {
+  for (const [index, lease] of leases.entries()) {
     const deed =
       lease.role === "companion" ? await tools.host.reserveCompanion(lease) : await tools.host.bind(lease);
     // While one write to a device hangs every other one does, too: that device is left to the ledger (facts.md 5).
@@ -96,6 +104,9 @@ async function bindAll(leases: readonly Lease[], tools: Tools): Promise<Outcome>
     }
     if (deed.kind !== "done") {
       const { undone, failed } = await undo.unwind();
+      // Nothing was written to the rest of the unit: what it is now must not be what it goes back to one day.
+      const rest = leases.slice(index + 1).map((entry) => entry.address);
+      await tools.leases.end(rest.filter((address) => fresh.has(address)));
       const tail = [
         undone.length === 0 ? "" : `; undone: ${undone.join(", ")}`,
         failed.length === 0 ? "" : `; could not undo: ${failed.map((entry) => entry.detail).join(", ")}`,
@@ -148,6 +159,16 @@ export async function adoptDevice(step: StepOf<"adopt">, tools: Tools): Promise<
   if (device === undefined) {
     return { outcome: { kind: "cancelled", detail: "the card is gone" }, seen: await seen(tools) };
   }
+  const process = vmProcess(step.vm, tools);
+  const holders = await holdersOf(device, tools);
+  if (!isOnVfio(device) || process === null || !holders.includes(process.pid)) {
+    // A QEMU may list whatever it likes: only what its process really has open is ours to note (semantics.md 9).
+    const detail = `${step.vm} lists ${step.address}, but its process does not have the IOMMU group open`;
+    return {
+      outcome: { kind: "refused", reason: "not-in-vm", detail, isWorthRetrying: false },
+      seen: await seen(tools),
+    };
+  }
   await tools.leases.put([
     {
       address: step.address,
@@ -161,6 +182,11 @@ export async function adoptDevice(step: StepOf<"adopt">, tools: Tools): Promise<
     },
   ]);
   return { outcome: { kind: "done" }, seen: [] };
+}
+
+function vmProcess(vm: string, tools: Tools): VmProcess | null {
+  const status = tools.world().vms.get(vm);
+  return status?.kind === "up" ? status.view.process : null;
 }
 
 async function holdersOf(device: Device | undefined, tools: Tools): Promise<readonly number[]> {
@@ -187,6 +213,11 @@ function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
         isWorthRetrying: true,
       };
     case "failed":
+      // Trying again does not bring a lost driver back: wait for a change, and do not write for ever.
+      if (deed.code === "host.not-restored") {
+        const detail = `${what}: ${deed.detail}${tail}`;
+        return { kind: "refused", reason: "not-restored", detail, isWorthRetrying: false };
+      }
       return { kind: "failed", code: deed.code, detail: `${what}: ${deed.detail}${tail}` };
   }
 }

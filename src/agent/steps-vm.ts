@@ -1,9 +1,15 @@
 /**
  * The steps that change a VM: attach a unit, ask a device to leave.
  */
+import { setTimeout as delay } from "node:timers/promises";
+import type { PciAddress } from "../core/address.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Placement, StepOf } from "../core/step.js";
 import type { Deed, HostDeed, Tools, VmHands } from "./tools.js";
+
+/** A native port blinks for about six seconds. */
+const BUSY_ATTEMPTS = 16;
+const BUSY_WAIT_MS = 500;
 
 /** Hands a bound unit to the VM, one device after the other; on a refusal what went in is asked out again. */
 export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<Deed> {
@@ -52,19 +58,31 @@ async function plugOut(
 ): Promise<Signal[]> {
   const signals: Signal[] = [];
   for (const { address, id } of [...plugged].reverse()) {
-    const outcome = await vm.detach(id, address);
-    if (outcome.kind === "pending") {
+    const outcome = await detachPatiently(vm, id, address);
+    if (outcome.kind === "pending" || outcome.kind === "timed-out") {
       const why = "another device of its unit was refused";
       signals.push({
         kind: "step-ended",
         atMs: tools.now(),
         lane: step.vm,
         step: { kind: "detach", vm: step.vm, id, address, why },
-        outcome,
+        outcome: { kind: "pending" },
       });
     }
   }
   return signals;
+}
+
+/** Right after a plug a guest's slot is busy for some seconds and refuses the unplug (facts.md 3.1). */
+async function detachPatiently(vm: VmHands, id: string, address: PciAddress): Promise<Outcome> {
+  for (let attempt = 1; ; attempt += 1) {
+    const outcome = await vm.detach(id, address);
+    const isBusy = outcome.kind === "refused" && outcome.reason === "guest-busy";
+    if (!isBusy || attempt === BUSY_ATTEMPTS) {
+      return outcome;
+    }
+    await delay(BUSY_WAIT_MS);
+  }
 }
 
 /** Asks the VM to let go of a device. `pending` is a good answer: the lane does not wait for a guest. */

@@ -8,8 +8,6 @@ import type { Policy } from "../core/policy.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import type { VmStatus } from "../core/vm.js";
 import { emptyWorld } from "../core/world.js";
-import { hostRoot } from "../host/root.js";
-import { scanOnce } from "../host/scan.js";
 import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
 
 interface PlanOptions {
@@ -62,13 +60,15 @@ async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | nu
     io.err(formatIssues(loaded.error));
     return null;
   }
-  const devices = await scanOnce(hostRoot(options.root));
+  const { lookOnce } = await import("../agent/entry.js");
+  const { devices, protections } = await lookOnce(options.root);
   return reportPlan(
     {
       ...emptyWorld,
       policy: loaded.value.policy,
       isHostSeen: true,
       devices: new Map(devices.map((device) => [device.address, device])),
+      protections,
       vms: unasked(loaded.value.policy),
     },
     "offline",

@@ -21,9 +21,14 @@ export function planArrivals(scene: Scene, vm: string): Move[] {
     .flatMap((unit) => {
       const missing = unit.members.filter((address) => scene.taken.get(address)?.vm !== vm);
       const moves = unitMoves(scene, unit, missing, portsUsed);
-      portsUsed += missing.length;
+      portsUsed += moves.some(wantsPortSoon) ? missing.length : 0;
       return moves;
     });
+}
+
+/** A unit that moves now or after a short rest has its ports kept; one that waits for something else has not. */
+function wantsPortSoon(move: Move): boolean {
+  return "step" in move || move.held.reason.kind === "backing-off";
 }
 
 function unitMoves(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Move[] {
@@ -91,15 +96,15 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
 function nextStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Step {
   const { world } = scene;
   const isBound = missing.every((address) => isBoundForUs(world, address));
-  const companions = unit.companions.filter((address) => !world.leases.has(address));
-  if (!isBound || companions.length > 0) {
+  const isGroupKept = unit.companions.every((address) => world.leases.has(address));
+  if (!isBound || !isGroupKept) {
     return {
       kind: "bind",
       vm: unit.vm,
       rule: unit.rule,
       iommuGroup: unit.iommuGroup,
       members: missing,
-      companions,
+      companions: unit.companions,
     };
   }
   const status = vmStatus(world, unit.vm);

@@ -6,7 +6,7 @@
  */
 import type { PciAddress } from "./address.js";
 import { type Claims, claimant, claimsOf, type DeviceClaim } from "./claims.js";
-import type { Device } from "./device.js";
+import { type Device, isOnVfio } from "./device.js";
 import type { Blocker, Held, HeldReason } from "./held.js";
 import { endpointsByGroup, sortedAddresses } from "./iommu-group.js";
 import type { World } from "./world.js";
@@ -145,7 +145,11 @@ function groupObjection(
  * must first be released, else it would be companion and leaver at once.
  */
 function isIdle(device: Device, leases: World["leases"]): boolean {
-  return device.driver === null && leases.get(device.address)?.role !== "claimed";
+  const role = leases.get(device.address)?.role;
+  // The override that keeps host drivers away also lets a vfio driver in: at a probe of the bus, or with its module.
+  return role === "companion"
+    ? device.driver === null || isOnVfio(device)
+    : device.driver === null && role === undefined;
 }
 
 function sortHeld(held: readonly Held[]): Held[] {

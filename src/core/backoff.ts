@@ -62,7 +62,7 @@ export function backoffOf(
   }
   const present = presentOf(world, vm, address);
   return entry.appearance === present.appearance &&
-    entry.process === present.process &&
+    (entry.process === present.process || entry.process === null || present.process === null) &&
     entry.policy === present.policy
     ? entry
     : undefined;

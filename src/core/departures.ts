@@ -8,7 +8,8 @@ import { detachObjection, isUnclaimed } from "./lost.js";
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
-import { isUnplugDue } from "./unplug.js";
+import type { StepOf } from "./step.js";
+import { isUnplugDue, unplugName } from "./unplug.js";
 import { type Attached, isPluggableState } from "./vm.js";
 import { pairKey, vmStatus } from "./world.js";
 
@@ -30,7 +31,7 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
     }
     if (lease === undefined) {
       const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
-      return [{ step: { kind: "adopt", vm, rule, address: entry.address } }];
+      return [rested(scene, rule, { kind: "adopt", vm, rule, address: entry.address })];
     }
     if (isUnclaimed(scene.assignment, vm, entry.address)) {
       return [
@@ -56,7 +57,7 @@ function detachMove(
 ): Move {
   const { world } = scene;
   const address = entry.address;
-  const id = entry.id ?? entry.path;
+  const id = unplugName(entry);
   if (address === null) {
     throw new RangeError("a device without an address is never ours");
   }
@@ -104,7 +105,7 @@ function releaseMove(scene: Scene, lease: Lease): Move[] {
     return isGone || !isWanted(scene, lease) ? held(describeOpaque(scene, vm)) : [];
   }
   if (isGone) {
-    return [{ step: { kind: "forget", vm, address, why: "the card is gone" } }];
+    return [rested(scene, lease.rule, { kind: "forget", vm, address, why: "the card is gone" })];
   }
   const why = releaseReason(scene, lease);
   if (why === null) {
@@ -155,7 +156,14 @@ function companionMove(scene: Scene, lease: Lease): Move[] {
   const { world } = scene;
   const device = world.devices.get(lease.address);
   if (!isLeaseOf(lease, device)) {
-    return [{ step: { kind: "forget", vm: lease.vm, address: lease.address, why: "the card is gone" } }];
+    return [
+      rested(scene, lease.rule, {
+        kind: "forget",
+        vm: lease.vm,
+        address: lease.address,
+        why: "the card is gone",
+      }),
+    ];
   }
   const isNeeded = [...world.leases.values()].some(
     (other) =>
@@ -175,4 +183,11 @@ function companionMove(scene: Scene, lease: Lease): Move[] {
       },
     },
   ];
+}
+
+/** The step, unless it still rests after a failure: also a note in the ledger can fail. */
+function rested(scene: Scene, rule: string, step: StepOf<"adopt"> | StepOf<"forget">): Move {
+  const { vm, address } = step;
+  const reason = retryHeld(scene.world, "leave", vm, address);
+  return reason === null ? { step } : { held: { address, vm, rule, reason } };
 }

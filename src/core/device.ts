@@ -59,14 +59,10 @@ export function isSameDevice(a: Device, b: Device): boolean {
   return [...keys].every((key) => a[key] === b[key]);
 }
 
-/** Whether two identities name the same kind of card. */
+/** Whether two identities may be of the same card. What could not be read contradicts nothing. */
 export function isSameIdentity(a: Identity, b: Identity): boolean {
-  return (
-    a.vendor === b.vendor &&
-    a.device === b.device &&
-    a.subsystemVendor === b.subsystemVendor &&
-    a.subsystemDevice === b.subsystemDevice
-  );
+  const keys = ["vendor", "device", "subsystemVendor", "subsystemDevice"] as const;
+  return keys.every((key) => a[key] === null || b[key] === null || a[key] === b[key]);
 }
 
 /**

@@ -84,7 +84,9 @@ function isInForce(world: World, hold: Hold): boolean {
     return false;
   }
   const status = vmStatus(world, hold.vm);
-  return status.kind !== "absent" && (status.kind !== "up" || keyOf(status) === hold.process);
+  const process = keyOf(status);
+  // A process that could not be found is not another one.
+  return status.kind !== "absent" && (process === null || hold.process === null || process === hold.process);
 }
 
 function keyOf(status: VmStatus): string | null {

@@ -5,6 +5,7 @@ import type { PciAddress } from "./address.js";
 import type { Assignment } from "./assign.js";
 import type { HeldReason } from "./held.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
+import { unplugName } from "./unplug.js";
 import { pairKey, type World } from "./world.js";
 
 /** Whether no rule gives the device to this VM any more. A fact that is not known takes nothing away. */
@@ -30,8 +31,11 @@ export function detachObjection(world: World, assignment: Assignment): HeldReaso
   if (missing !== undefined) {
     return { kind: "vm-missing", vm: missing.vm };
   }
-  const count = countLost(world, assignment);
   const limit = world.policy.limits.detachPerChange;
+  if (world.detachBar?.policy === world.policy.version) {
+    return { kind: "detach-limit", count: world.detachBar.count, limit };
+  }
+  const count = countLost(world, assignment);
   return count > limit ? { kind: "detach-limit", count, limit } : null;
 }
 
@@ -50,7 +54,7 @@ function countLost(world: World, assignment: Assignment): number {
   };
   for (const [vm, status] of world.vms) {
     for (const entry of status.kind === "up" ? status.view.attached : []) {
-      note(vm, isOurs(world, vm, entry) ? entry.address : null, entry.id);
+      note(vm, isOurs(world, vm, entry) ? entry.address : null, unplugName(entry));
     }
   }
   for (const lease of world.leases.values()) {

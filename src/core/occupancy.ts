@@ -12,19 +12,27 @@ export interface Occupant {
   readonly entry: Attached;
 }
 
-/** Every passed-through device that a VM lists, by host address. */
+/**
+ * Every passed-through device that a VM lists, by host address.
+ *
+ * A device that is leased to one VM is not in another, whatever that one says: a hostile QEMU may withhold what it was
+ * given, and nothing else (semantics.md 9). If it were there all the same, the kernel would refuse the second user.
+ */
 export function occupants(world: World): ReadonlyMap<PciAddress, Occupant> {
   const found = new Map<PciAddress, Occupant>();
   for (const [vm, status] of world.vms) {
-    if (status.kind === "up") {
-      for (const entry of status.view.attached) {
-        if (entry.address !== null) {
-          found.set(entry.address, { vm, entry });
-        }
+    for (const entry of status.kind === "up" ? status.view.attached : []) {
+      if (entry.address !== null && isOpenTo(world, vm, entry.address)) {
+        found.set(entry.address, { vm, entry });
       }
     }
   }
   return found;
+}
+
+function isOpenTo(world: World, vm: string, address: PciAddress): boolean {
+  const lease = world.leases.get(address);
+  return lease === undefined || lease.vm === vm;
 }
 
 /** Ours = in the ledger, or a QEMU id with our prefix. Anything else in a VM is foreign. */

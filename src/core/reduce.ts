@@ -8,6 +8,7 @@ import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import type { Signal } from "./signal.js";
 import type { Step } from "./step.js";
+import { unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
 
@@ -46,6 +47,8 @@ export function reduce(world: World, signal: Signal): World {
       };
     case "step-ended":
       return onStepEnded(world, signal);
+    case "detach-barred":
+      return { ...world, detachBar: { policy: signal.policy, count: signal.count } };
     case "tick":
       return { ...world, nowMs: later(world, signal.atMs) };
     default:
@@ -99,7 +102,7 @@ function pendingUnplugs(world: World, vm: string): World["unplugs"] {
   if (status === undefined || status.kind === "unknown" || status.kind === "unreachable") {
     return world.unplugs;
   }
-  const ids = new Set(status.kind === "up" ? status.view.attached.map((entry) => entry.id) : []);
+  const ids = new Set(status.kind === "up" ? status.view.attached.map(unplugName) : []);
   const kept = [...world.unplugs].filter(([, unplug]) => unplug.vm !== vm || ids.has(unplug.id));
   return kept.length === world.unplugs.size ? world.unplugs : new Map(kept);
 }
@@ -114,7 +117,7 @@ function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-d
           ...status,
           view: {
             ...status.view,
-            attached: status.view.attached.filter((entry) => entry.id !== signal.id),
+            attached: status.view.attached.filter((entry) => unplugName(entry) !== signal.id),
           },
         })
       : world.vms;
@@ -136,9 +139,13 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
       return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
     case "cancelled":
       return next;
+    case "timed-out": {
+      // The request may have arrived: a deletion that follows is our doing.
+      const unplugs = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
+      return { ...next, unplugs, backoffs: noteFailure(next, step, outcome) };
+    }
     case "refused":
     case "failed":
-    case "timed-out":
       return { ...next, backoffs: noteFailure(next, step, outcome) };
     default:
       return unreachable(outcome);
@@ -150,7 +157,7 @@ function noteUnplug(world: World, step: Extract<Step, { kind: "detach" }>): Worl
   const before = world.unplugs.get(key);
   const status = world.vms.get(step.vm);
   const attached =
-    status?.kind === "up" ? status.view.attached.find((entry) => entry.id === step.id) : undefined;
+    status?.kind === "up" ? status.view.attached.find((entry) => unplugName(entry) === step.id) : undefined;
   if (status?.kind === "up" && attached === undefined) {
     return world.unplugs;
   }

@@ -111,6 +111,19 @@ export function evaluateSelector(selector: Selector, device: SelectableDevice): 
   return { verdict: allOf(keys.map(({ verdict }) => verdict)), keys };
 }
 
+/** The verdict alone, as soon as it is certain: one key that says no decides, whatever the others say. */
+export function verdictOf(selector: Selector, device: SelectableDevice): Verdict {
+  let verdict: Verdict = "match";
+  for (const key of selector.keys) {
+    const said = key.evaluate(device).verdict;
+    if (said === "no-match") {
+      return said;
+    }
+    verdict = said === "unknown" ? said : verdict;
+  }
+  return verdict;
+}
+
 function compileKey(
   key: string,
   written: string | readonly string[],

@@ -53,4 +53,6 @@ export type Signal =
       readonly step: Step;
       readonly outcome: Outcome;
     }
+  /** The policy in force would take more from VMs than is allowed: this stays so until it is confirmed or replaced. */
+  | { readonly kind: "detach-barred"; readonly policy: string; readonly count: number }
   | { readonly kind: "tick"; readonly atMs: number };

@@ -67,6 +67,8 @@ export type RefusalReason =
   | "bad-arguments"
   | "guest-busy"
   | "stuck"
+  | "not-restored"
+  | "not-in-vm"
   | "unknown";
 
 /** What came of a step. */

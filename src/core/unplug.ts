@@ -2,6 +2,7 @@
  * When a pending unplug is asked for again (facts.md 3.1 and 3.2): QEMU shows no pending state, an ACPI request made
  * during boot is lost, and a native one is refused while the last one's five seconds of guest time run.
  */
+import type { Attached } from "./vm.js";
 import type { Unplug } from "./world.js";
 
 const ACPI_MS = 8_000;
@@ -25,4 +26,9 @@ export function unplugDueMs(unplug: Unplug): number {
 /** Whether it is time to ask again. */
 export function isUnplugDue(unplug: Unplug, nowMs: number): boolean {
   return nowMs >= unplugDueMs(unplug);
+}
+
+/** What device_del calls a device: its id, or its QOM path where it has none (facts.md 2.1 step 2). */
+export function unplugName(entry: Attached): string {
+  return entry.id ?? entry.path;
 }

@@ -40,6 +40,8 @@ export interface World {
   /** Whether the operator has lifted the detach limit for the policy in force. */
   readonly isDetachConfirmed: boolean;
   readonly policy: Policy | null;
+  /** The version of a policy that would lose too many devices, and how many: it does not wear away by small pieces. */
+  readonly detachBar: { readonly policy: string; readonly count: number } | null;
   /** Whether the host was looked at since the start. */
   readonly isHostSeen: boolean;
   readonly devices: ReadonlyMap<PciAddress, Device>;
@@ -63,6 +65,7 @@ export const emptyWorld: World = {
   mode: "act",
   isDetachConfirmed: false,
   policy: null,
+  detachBar: null,
   isHostSeen: false,
   devices: new Map(),
   protections: new Map(),

@@ -2,8 +2,8 @@
  * Processes behind sockets and vfio nodes, from /proc (facts.md 7 and 8). Never reads cmdline or environ, which wait
  * for a lock that a hung process may hold.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { VmProcess } from "../core/vm.js";
 import type { HostRoot } from "./root.js";
@@ -62,7 +62,21 @@ function listeningSockets(root: HostRoot, name: string): ReadonlyMap<string, str
 }
 
 function isSamePath(root: HostRoot, pid: number, path: string, wanted: string): boolean {
-  return resolve(path.startsWith("/") ? "/" : linkOf(root.proc(pid, "cwd")), path) === resolve(wanted);
+  const full = resolve(path.startsWith("/") ? "/" : linkOf(root.proc(pid, "cwd")), path);
+  return full === resolve(wanted) && (!root.isLive || isSameFile(join(root.proc(pid, "root"), full), wanted));
+}
+
+/**
+ * Whether both paths are one and the same file. In a mount namespace of its own any user can have a socket at any path:
+ * what counts is the file that we would connect to.
+ */
+function isSameFile(a: string, b: string): boolean {
+  try {
+    const [one, other] = [statSync(a), statSync(b)];
+    return one.dev === other.dev && one.ino === other.ino;
+  } catch {
+    return false;
+  }
 }
 
 async function eachOpenFile(root: HostRoot, see: (pid: number, target: string) => void): Promise<void> {

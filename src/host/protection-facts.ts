@@ -129,6 +129,10 @@ class Gathering {
         this.#cannotTell("network", `${because}, which leads to no device we know`);
       }
     }
+    const inet6 = textIfThere(this.#root.proc(1, "net", "if_inet6"));
+    for (const name of addressedInterfaces(routes, inet6)) {
+      this.#network(name, `the host has an address on ${name}`);
+    }
   }
 
   /** Walks from an interface down through bridge, bond and VLAN. Says whether it led to a PCI function. */
@@ -189,6 +193,29 @@ function defaultInterfaces(routes: string, routes6: string): ReadonlySet<string>
   }
   // The kernel keeps unreachable default routes on `lo`.
   names.delete("lo");
+  return names;
+}
+
+/** IPv4's link-local network in /proc/net/route, which writes addresses as the machine's own integers. */
+const LINK_LOCAL = "0000FEA9";
+
+/** Interfaces with a route of their own, or with a global address of IPv6; link-local ones never count. */
+function addressedInterfaces(routes: string, inet6: string): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const line of routes.split("\n").slice(1)) {
+    const [name = "", destination = LINK_LOCAL] = line.split(/\s+/);
+    if (destination !== LINK_LOCAL) {
+      names.add(name);
+    }
+  }
+  for (const line of inet6.split("\n")) {
+    const [, , , scope, , name = ""] = line.trim().split(/\s+/);
+    if (scope === "00") {
+      names.add(name);
+    }
+  }
+  names.delete("lo");
+  names.delete("");
   return names;
 }
 

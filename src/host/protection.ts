@@ -37,6 +37,16 @@ export function protect(devices: readonly Device[], facts: ProtectionFacts): Rea
       protections.set(device.address, because);
     }
   }
+  for (const { address, physfn } of devices) {
+    // Taking a PF from its driver takes its VFs from whoever has them.
+    if (typeof physfn === "string" && !protections.has(physfn)) {
+      const because = protections.get(address);
+      protections.set(
+        physfn,
+        because === undefined ? `it has the VF ${address}` : `its VF ${address}: ${because}`,
+      );
+    }
+  }
   return protections;
 }
 

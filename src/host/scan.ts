@@ -14,7 +14,7 @@ import { messageOf } from "../base/error.js";
 import { compareAddresses, type PciAddress, parseAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { readStaticFacts, readTextIfAny, type StaticFacts } from "./device-facts.js";
-import { HostError } from "./error.js";
+import { errnoOf, HostError } from "./error.js";
 import type { HostRoot } from "./root.js";
 import { readAppearance, readDriver, readGroupNumber } from "./sysfs-link.js";
 
@@ -85,7 +85,8 @@ function listAddresses(root: HostRoot): PciAddress[] {
     const names = readdirSync(root.devices());
     return names.flatMap((name) => parseAddress(name) ?? []).sort(compareAddresses);
   } catch (cause) {
-    const message = `cannot list PCI devices in ${root.devices()}: ${messageOf(cause)}`;
+    const why = errnoOf(cause) === "ENOENT" ? "there is no such folder; is sysfs mounted?" : messageOf(cause);
+    const message = `cannot list PCI devices in ${root.devices()}: ${why}`;
     throw new HostError("host.no-sysfs", message, { cause });
   }
 }

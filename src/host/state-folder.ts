@@ -7,7 +7,6 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { mkdir, realpath, stat } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { messageOf } from "../base/error.js";
 import { errnoOf, HostError } from "./error.js";
@@ -35,15 +34,17 @@ export interface FolderFacts {
  * @throws {HostError} `host.state-unsafe`, `host.state-locked`
  */
 export async function openStateFolder(dir: string, trustedAbove?: string): Promise<StateFolder> {
+  const uid = process.geteuid?.() ?? 0;
+  // The way to it first: a folder that is refused must not be left behind in a place that was not ours to write to.
+  const nearest = await nearestExisting(resolve(dir));
+  const way = await factsAbove(nearest === resolve(dir) ? nearest : join(nearest, "new"), trustedAbove);
+  refuse(resolve(dir), unsafeAbove(way, uid));
   const path = await provideFolder(resolve(dir));
   const chain = [
     ...(await factsAbove(path, trustedAbove)),
     ...(await factsAbove(await realpath(path), trustedAbove)),
   ];
-  const reason = unsafeReason(await factsOf(path), chain, userInfo().uid);
-  if (reason !== null) {
-    throw new HostError("host.state-unsafe", `cannot keep state in ${path}: ${reason}`);
-  }
+  refuse(path, unsafeReason(await factsOf(path), chain, uid));
   const lock = takeLock(join(path, "lock"), path);
   return {
     path,
@@ -61,6 +62,10 @@ export function unsafeReason(folder: FolderFacts, above: readonly FolderFacts[],
   if ((folder.mode & 0o022) !== 0) {
     return `others may write to it (mode ${octal(folder.mode)}); make it 0700`;
   }
+  return unsafeAbove(above, uid);
+}
+
+function unsafeAbove(above: readonly FolderFacts[], uid: number): string | null {
   for (const parent of above) {
     // A sticky bit keeps others from renaming our folder, not from being there first.
     if ((parent.mode & 0o002) !== 0) {
@@ -71,6 +76,27 @@ export function unsafeReason(folder: FolderFacts, above: readonly FolderFacts[],
     }
   }
   return null;
+}
+
+function refuse(path: string, reason: string | null): void {
+  if (reason !== null) {
+    throw new HostError("host.state-unsafe", `cannot keep state in ${path}: ${reason}`);
+  }
+}
+
+/** The folder itself, or the lowest one above it that is there. */
+async function nearestExisting(path: string): Promise<string> {
+  for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
+    if (
+      await stat(folder).then(
+        () => true,
+        () => false,
+      )
+    ) {
+      return folder;
+    }
+  }
+  return "/";
 }
 
 async function provideFolder(path: string): Promise<string> {

@@ -37,7 +37,7 @@ export interface VmLinkOptions {
   readonly name: string;
   /** Path of its QMP socket. */
   readonly path: string;
-  /** Finds the process that listens on a socket; `null` when there is none to be found. Asked once per connection. */
+  /** Finds the process that listens on a socket; `null` when there is none to be found. Asked at a look until it is found. */
   readonly findProcess: (path: string) => Promise<VmProcess | null>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -193,7 +193,7 @@ export class VmLine {
       onDeleted: (id: string): void => tell({ kind: "device-deleted", atMs: now(), vm, id }),
     };
     try {
-      const session = new VmSession(client, await this.#findProcess(stop), ears, this.#timing);
+      const session = new VmSession(client, () => this.#findProcess(stop), ears, this.#timing);
       this.#session = session;
       await session.run();
     } finally {

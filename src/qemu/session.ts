@@ -30,7 +30,8 @@ export interface SessionEars {
 
 export class VmSession {
   readonly #client: QmpClient;
-  readonly #process: VmProcess | null;
+  readonly #findProcess: () => Promise<VmProcess | null>;
+  #process: VmProcess | null = null;
   readonly #ears: SessionEars;
   readonly #timing: LinkTiming;
   readonly #news = new Doorbell();
@@ -38,9 +39,14 @@ export class VmSession {
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Takes over the client. */
-  constructor(client: QmpClient, process: VmProcess | null, ears: SessionEars, timing: LinkTiming) {
+  constructor(
+    client: QmpClient,
+    findProcess: () => Promise<VmProcess | null>,
+    ears: SessionEars,
+    timing: LinkTiming,
+  ) {
     this.#client = client;
-    this.#process = process;
+    this.#findProcess = findProcess;
     this.#ears = ears;
     this.#timing = timing;
     client.onEvent((event) => this.#hear(event));
@@ -57,6 +63,7 @@ export class VmSession {
 
   /** Looks at once, then after each burst of events. Resolves when the connection has ended; rejects only for a bug. */
   async run(): Promise<void> {
+    let waitMs = this.#timing.retryMs;
     for (;;) {
       this.#news.reset();
       const status = await this.look();
@@ -65,7 +72,9 @@ export class VmSession {
         return;
       }
       this.#ears.onSeen(status);
-      await this.#news.rung();
+      const isWhole = status.kind === "up" && status.view.process !== null;
+      waitMs = isWhole ? this.#timing.retryMs : Math.min(waitMs * 2, this.#timing.longestRetryMs);
+      await (isWhole ? this.#news.rung() : this.#news.rungWithin(waitMs));
       if (this.isOver) {
         return;
       }
@@ -77,6 +86,8 @@ export class VmSession {
   look(): Promise<VmStatus> {
     return this.#inTurn(async () => {
       try {
+        // One that was not found is looked for again: a fork may have had the socket for a moment.
+        this.#process ??= await this.#findProcess();
         return { kind: "up", view: await readView(this.#client, this.#process) };
       } catch (error) {
         if (error instanceof QmpTimeoutError) {

@@ -46,13 +46,12 @@ export class Agent {
       stderr: files.log,
     });
     this.#pid = pid;
-    const ready = `grep -q ^Ready ${files.output} || ! kill -0 ${pid} 2>/dev/null`;
-    await this.#host.until("the agent's Ready line", ready, readyDeadlineMs);
-    const output = (await this.#host.read(files.output)) ?? "";
-    const line = output.split("\n").find((text) => text.startsWith("Ready"));
-    if (line !== undefined) return line;
+    const wait = { path: files.output, pattern: "^Ready", pid, deadlineMs: readyDeadlineMs };
+    const { line, isRunning } = await this.#channel.ask("said", wait);
+    if (line !== null) return line;
     const log = (await this.#host.read(files.log)) ?? "";
-    throw new Error(`the agent ended before it was ready: ${log.split("\n").slice(-5).join("\n")}`);
+    const why = isRunning ? `no Ready line within ${readyDeadlineMs} ms` : "it ended before it was ready";
+    throw new Error(`the agent did not start: ${why}\n${log.split("\n").slice(-5).join("\n")}`);
   }
 
   /** SIGTERM; waits for the orderly end and gives the exit code. */

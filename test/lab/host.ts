@@ -52,7 +52,7 @@ export class Host {
 
   /** Waits inside L1 until a shell command succeeds; throws `what` with the last attempt when it never does. */
   async until(what: string, command: string, deadlineMs = 120_000): Promise<void> {
-    const result = await this.#channel.ask("until", { command, deadlineMs, everyMs: 50 });
+    const result = await this.#channel.ask("until", { command, deadlineMs, everyMs: 200 });
     if (result.isMet) return;
     const { code, stdout, stderr } = result.last;
     const said = `${result.attempts} attempts, exit ${code}\n${stdout}${stderr}`.trim();

@@ -104,6 +104,21 @@ async function until(args: Operations["until"]["args"]): Promise<Operations["unt
   }
 }
 
+async function said(
+  { path, pattern, pid, deadlineMs }: Operations["said"]["args"],
+  processes: Processes,
+): Promise<Operations["said"]["result"]> {
+  for (const startedMs = performance.now(); ; ) {
+    const { kind } = await processes.state(pid, 100);
+    const line =
+      readOrNull(path)
+        ?.split("\n")
+        .find((text) => new RegExp(pattern).test(text)) ?? null;
+    const isOver = performance.now() - startedMs > deadlineMs;
+    if (line !== null || kind === "ended" || isOver) return { line, isRunning: kind === "running" };
+  }
+}
+
 async function qmp(args: Operations["qmp"]["args"]): Promise<readonly QmpReply[]> {
   const link = await QmpLink.open(args.socket, args.deadlineMs);
   try {
@@ -149,6 +164,7 @@ function createHandlers(processes: Processes): Handlers {
     },
     read: async ({ path }) => ({ text: readOrNull(path) }),
     until,
+    said: (args) => said(args, processes),
     qmp,
     guest,
   };

@@ -21,6 +21,8 @@ export interface L1Init {
   readonly needed: readonly string[];
   /** The agent's folder: copied, so that a build that runs meanwhile outside changes nothing in here. */
   readonly dist: string;
+  /** Folders of this machine that L1 shall see in the place of others: `[from, to]`. */
+  readonly replaced: readonly (readonly [string, string])[];
   readonly portName: string;
 }
 
@@ -43,6 +45,7 @@ mount -t tmpfs -o mode=1777 tmp /root/tmp
 mkdir -p /root/lib/modules
 mount --bind '/lower${plan.kernelRoot}/lib/modules' /root/lib/modules
 ${hidden.map((path) => `mkdir -p '/root${path}'; mount --bind '/lower${path}' '/root${path}'`).join("\n")}
+${plan.replaced.map(([from, to]) => `mount --bind '/lower${from}' '/root${to}'`).join("\n")}
 if [ -d '/lower${plan.dist}' ]; then
   cp -a '/lower${plan.dist}' /over/dist && mount --bind /over/dist '/root${plan.dist}'
 fi

@@ -13,7 +13,7 @@ import type { Kernel } from "./kernel.js";
 import { l1BootModules, l1Init, rootTag } from "./l1-init.js";
 import { insideProgram, repository } from "./paths.js";
 import { portName } from "./protocol.js";
-import type { QemuBuild } from "./qemu-build.js";
+import { installedModules, type QemuBuild } from "./qemu-build.js";
 import { QmpLink } from "./qmp.js";
 
 const bootDeadlineMs = 120_000;
@@ -126,6 +126,8 @@ function machineArguments(plan: MachinePlan, folder: string): string[] {
     inside: insideProgram,
     needed: [repository, plan.cache],
     dist: join(repository, "dist"),
+    // A QEMU that finds the modules of another build aborts as soon as someone asks it for all its types.
+    replaced: plan.qemu.modules === undefined ? [] : [[plan.qemu.modules, installedModules]],
     portName,
   });
   const initrd = provideInitrd({ name: "l1", kernel: plan.kernel, modules: l1BootModules, init }, plan.cache);

@@ -43,6 +43,11 @@ export interface Operations {
   readonly write: { args: { path: string; text: string; mode: number }; result: null };
   readonly read: { args: { path: string }; result: { text: string | null } };
   readonly until: { args: { command: string; deadlineMs: number; everyMs: number }; result: UntilResult };
+  /** Waits for a line in a file, or for the end of the process that writes it. Costs no fork, unlike `until`. */
+  readonly said: {
+    args: { path: string; pattern: string; pid: number; deadlineMs: number };
+    result: { line: string | null; isRunning: boolean };
+  };
   readonly qmp: {
     args: { socket: string; commands: readonly QmpCommand[]; deadlineMs: number };
     result: readonly QmpReply[];

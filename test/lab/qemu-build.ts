@@ -13,7 +13,12 @@ export interface QemuBuild {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly version: string;
+  /** Folder of its loadable modules, where it is not the one that is installed. */
+  readonly modules?: string;
 }
+
+/** Where the installed QEMU has its modules, and where any QEMU looks after the place it is told of. */
+export const installedModules = "/usr/lib/x86_64-linux-gnu/qemu";
 
 const program = "qemu-system-x86_64";
 
@@ -61,19 +66,10 @@ function unpackedBuild(folder: string): QemuBuild {
   }
   const libraries = [...libraryFolders(folder)].join(":");
   const share = join(folder, "usr/share");
-  return withVersion(
-    [
-      loader,
-      "--library-path",
-      libraries,
-      join(folder, "usr/bin", program),
-      "-L",
-      join(share, "qemu"),
-      "-L",
-      join(share, "seabios"),
-    ],
-    { QEMU_MODULE_DIR: join(folder, "usr/lib/x86_64-linux-gnu/qemu") },
-  );
+  const command = [loader, "--library-path", libraries, join(folder, "usr/bin", program)];
+  const data = ["qemu", "seabios"].flatMap((name) => ["-L", join(share, name)]);
+  const modules = join(folder, installedModules);
+  return { ...withVersion([...command, ...data], { QEMU_MODULE_DIR: modules }), modules };
 }
 
 function* libraryFolders(folder: string): Generator<string> {

@@ -90,7 +90,7 @@ export class Lab {
       }
       if (performance.now() - startedMs > deadlineMs)
         throw new Error(`not seen within ${deadlineMs} ms: ${what}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
 

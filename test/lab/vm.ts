@@ -54,7 +54,8 @@ export class Vm {
   /** Starts QEMU and waits until its monitors answer (and its guest, if it has one). */
   async start(): Promise<void> {
     const files = this.#files();
-    await this.#host.sh(`rm -f ${this.socket} ${files.console}; mkdir -p ${files.folder}`);
+    // The agent's socket file stays, as after a crash; only what the story itself waits for must be new.
+    await this.#host.sh(`rm -f ${files.monitor} ${files.guest}; mkdir -p ${files.folder}`);
     const { pid } = await this.#channel.ask("spawn", {
       argv: [...this.#launcher(), ...this.#qemu.command, ...this.#arguments()],
       env: this.#qemu.env,
@@ -71,8 +72,8 @@ export class Vm {
     if (state.kind === "ended") {
       throw new Error(`cannot start VM ${this.plan.name}: ${await this.#host.read(files.output)}`);
     }
-    await this.qmp([{ execute: "query-status" }]);
-    if (this.plan.state === "guest") await this.#untilGuestRuns();
+    await this.#untilState(this.plan.state === "paused" ? "prelaunch" : "running");
+    if (this.plan.state === "guest") await this.guest("true");
   }
 
   /** SIGKILL, as in a crash: the socket file stays behind. */
@@ -189,17 +190,20 @@ export class Vm {
     return Number(this.#qemu.version.split(".")[0]) >= 9;
   }
 
-  /** The saved guest is taken up while QEMU already answers: wait until it runs and its shell speaks. */
-  async #untilGuestRuns(): Promise<void> {
+  /**
+   * Waits for a run state. The socket file is there a moment before QEMU listens on it, and a saved guest is taken up
+   * while QEMU already answers.
+   */
+  async #untilState(wanted: string): Promise<void> {
     const startedMs = performance.now();
     for (;;) {
-      const [status] = (await this.qmp([{ execute: "query-status" }])) as { status?: string }[];
-      if (status?.status === "running") break;
+      const answer = await this.qmp([{ execute: "query-status" }]).catch((error: unknown) => [error]);
+      const [status] = answer as { status?: string }[];
+      if (status?.status === wanted) return;
       if (performance.now() - startedMs > startDeadlineMs) {
-        throw new Error(`the guest of VM ${this.plan.name} does not run: ${status?.status}`);
+        throw new Error(`VM ${this.plan.name} is not ${wanted} but ${JSON.stringify(status)}`);
       }
     }
-    await this.guest("true");
   }
 }
 

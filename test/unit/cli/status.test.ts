@@ -1,0 +1,67 @@
+/** What `pciplug status` shows a person. */
+import { describe, expect, it } from "vitest";
+import { renderStatus } from "../../../src/cli/status.js";
+import { aStatus } from "../../support/control-answers.js";
+
+describe("the status for people", () => {
+  it("shows the agent, its sources, its VMs with their ports, and its devices", () => {
+    expect(renderStatus(aStatus)).toEqual([
+      "pciplug 0.1.0, pid 42, acting",
+      "",
+      "SOURCE   STATE    DETAIL",
+      "udevadm  missing  udevadm is not installed",
+      "",
+      "VM  STATE    PORTS        DEVICES       REASON",
+      "a   absent                              no such socket",
+      "b   running  1 free of 2  0000:65:00.0",
+      "",
+      "ADDRESS       ID         CLASS   DRIVER    IOMMU GROUP  VM  STATE     WHY",
+      "0000:65:00.0  10de:2204  030000  vfio-pci  12           b   attached",
+    ]);
+  });
+
+  it("says that an agent only observes", () => {
+    const [first] = renderStatus({ ...aStatus, agent: { ...aStatus.agent, mode: "observe" } });
+    expect(first).toBe("pciplug 0.1.0, pid 42, observing only");
+  });
+
+  it("marks what others put into a VM, and shows unknown facts as unknown", () => {
+    const vm = {
+      name: "b",
+      state: "up" as const,
+      attached: [
+        { address: "0000:02:00.0", id: "gpu0", bus: "rp0", ours: false },
+        { address: null, id: null, bus: null, ours: false },
+      ],
+    };
+    const device = {
+      address: "0000:02:00.0",
+      vendor: null,
+      device: null,
+      class: null,
+      driver: null,
+      iommuGroup: null,
+      vm: null,
+      state: "held" as const,
+      held: "not known on this host: vendor",
+    };
+    const lines = renderStatus({ ...aStatus, vms: [vm], devices: [device] });
+    expect(lines).toContain("b   up            0000:02:00.0 (foreign) ? (foreign)");
+    expect(lines.at(-1)).toMatch(/^0000:02:00\.0 +\?:\? +\? +- +- +- +held +not known on this host: vendor$/);
+  });
+
+  it("cannot be made to move the cursor by a text from the host or a VM", () => {
+    const vm = {
+      name: "a",
+      state: "unreachable" as const,
+      reason: "\u001b[2J\u202eevil\nline",
+      attached: [],
+    };
+    const source = { name: "udevadm" as const, state: "missing" as const, detail: "\u009b31m" };
+    const text = renderStatus({ ...aStatus, vms: [vm], sources: [source], devices: [] }).join("\n");
+    expect(text).toContain("\\u001b[2J\\u202eevil\\u000aline");
+    expect(text).toContain("\\u009b31m");
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  });
+});

@@ -6,11 +6,12 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Observable, Subscription } from "rxjs";
 import { detachObjection } from "../core/lost.js";
+import { isVmTransparent } from "../core/occupancy.js";
 import { lanesOf, nextDueMs } from "../core/plan.js";
 import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import type { Step } from "../core/step.js";
-import { emptyWorld, type World } from "../core/world.js";
+import { emptyWorld, vmStatus, type World } from "../core/world.js";
 import type { HostEye } from "./host-eye.js";
 import { createPass } from "./lane.js";
 import { openPipeline, type Pipeline, type Turn } from "./pipeline.js";
@@ -127,9 +128,13 @@ export class Agent {
 
   /** A policy that loses too much stays barred, though VMs and cards may go one by one (semantics.md 6). */
   #bar(world: World): void {
+    // A VM that was not looked at yet counts with all its leases: right for now, too much to stay barred for.
+    if (world.policy?.vms.some((vm) => vmStatus(world, vm.name).kind === "unknown") !== false) {
+      return;
+    }
     const objection = detachObjection(world, this.#parts.scenes.of(world).assignment);
-    const policy = world.policy?.version;
-    if (objection?.kind === "detach-limit" && policy !== undefined && world.detachBar?.policy !== policy) {
+    const policy = world.policy.version;
+    if (objection?.kind === "detach-limit" && world.detachBar?.policy !== policy) {
       this.post([{ kind: "detach-barred", policy, count: objection.count }]);
     }
   }

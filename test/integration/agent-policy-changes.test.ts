@@ -51,6 +51,17 @@ describe("a rule that is taken away", () => {
     });
   });
 
+  it("takes nothing either when the VMs and cards then go one by one", async () => {
+    await afterChange({ rules: [] }, {}, async (world, agent) => {
+      await agent.untilHeld(third, "detach-limit");
+      await world.host.pull(first);
+      await world.host.pull(second);
+      await agent.until("two are gone", ({ devices }) => devices.size === 1);
+      await agent.untilHeld(third, "detach-limit");
+      await agent.untilIn("build", [third]);
+    });
+  });
+
   it("takes all of them when that was confirmed", async () => {
     await afterChange({ rules: [] }, { isDetachConfirmed: true }, async (world, agent) => {
       await agent.until("no lease", ({ leases }) => leases.size === 0);

@@ -5,9 +5,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { progress } from "./command.js";
 import { guestReady } from "./guest-init.js";
@@ -33,11 +33,12 @@ export async function provideGuest(
   qemu: QemuBuild,
   cache: string,
 ): Promise<Guest> {
+  const release = basename(image.kernel).replace(/^vmlinuz-|\.elf$/g, "");
   const digest = createHash("sha256")
     .update(JSON.stringify([image, qemu, machineArguments(hotplug), guestArguments(image, "", "")]))
     .digest("hex")
     .slice(0, 12);
-  const state = join(cache, "guests", `${hotplug}-${qemu.version}-${digest}.state`);
+  const state = join(cache, "guests", `${hotplug}-${qemu.version}-${release}-${digest}.state`);
   if (!existsSync(state)) {
     progress("booting the guest of the inner machines once");
     mkdirSync(join(cache, "guests"), { recursive: true });
@@ -65,9 +66,19 @@ async function save(image: GuestImage, hotplug: Hotplug, qemu: QemuBuild, state:
     });
     await migrate(join(folder, "qmp"), `${state}.part`);
     renameSync(`${state}.part`, state);
+    forgetOlder(state);
   } finally {
     child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Removes the states that this one takes the place of: the same QEMU and machine, other contents. */
+function forgetOlder(state: string): void {
+  const folder = dirname(state);
+  const prefix = basename(state).replace(/[0-9a-f]+\.state$/, "");
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(prefix) && name !== basename(state)) rmSync(join(folder, name));
   }
 }
 

@@ -64,8 +64,12 @@ export class Machine {
       await channel.hello(bootDeadlineMs);
       return machine;
     } catch (error) {
+      const abort = await machine.abort();
       await machine.stop();
-      throw machine.#abort ?? error;
+      if (abort === undefined)
+        throw new Error(`cannot boot L1: ${String(error)}; see ${folder}`, { cause: error });
+      machine.forget();
+      throw abort;
     }
   }
 

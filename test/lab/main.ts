@@ -61,7 +61,9 @@ async function tell(stories: readonly Story[], options: Options): Promise<number
   try {
     const runner = await prepare(options, say);
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => void runner.end().finally(() => process.exit(130)));
+      process.on(signal, () => {
+        if (!runner.isKept) void runner.end().finally(() => process.exit(130));
+      });
     }
     tally = await runner.tell(stories);
   } catch (error) {

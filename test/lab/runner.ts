@@ -40,9 +40,15 @@ export class Runner {
   readonly #plan: RunPlan;
   #booted: Booted | undefined;
   #repeats = 0;
+  #isKept = false;
 
   constructor(plan: RunPlan) {
     this.#plan = plan;
+  }
+
+  /** Whether the stories are told and the machine is only up for a person, who may end it by a signal. */
+  get isKept(): boolean {
+    return this.#isKept;
   }
 
   /** Tells the stories and gives the count. Failures are said, not thrown. */
@@ -53,7 +59,11 @@ export class Runner {
       if (await this.#tellOnce(story)) passed++;
       else if (this.#plan.isKeep) break;
     }
-    if (this.#plan.isKeep) await attachShell((await this.#boot()).machine);
+    if (this.#plan.isKeep) {
+      const { machine } = await this.#boot();
+      this.#isKept = true;
+      await attachShell(machine);
+    }
     await this.end();
     return { passed, failed: stories.length - passed, repeats: this.#repeats };
   }

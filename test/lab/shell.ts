@@ -13,7 +13,8 @@ export async function attachShell(machine: Machine): Promise<void> {
   const { columns = 80, rows = 24 } = process.stdout;
   await machine.channel.ask("exec", {
     command: `stty -F /dev/ttyS1 sane cols ${columns} rows ${rows}
-      setsid sh -c 'while :; do setsid -c bash -l; done < /dev/ttyS1 > /dev/ttyS1 2>&1' > /dev/null 2>&1 &`,
+      export TERM='${process.env["TERM"] ?? "dumb"}' PS1='l1:\\w# '
+      setsid sh -c 'while :; do setsid -c -w bash --norc; done < /dev/ttyS1 > /dev/ttyS1 2>&1' > /dev/null 2>&1 &`,
     deadlineMs: 30_000,
   });
   const { stdin, stdout } = process;

@@ -11,7 +11,7 @@ import { lanesOf, nextDueMs } from "../core/plan.js";
 import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import type { Step } from "../core/step.js";
-import { emptyWorld, vmStatus, type World } from "../core/world.js";
+import { emptyWorld, type World } from "../core/world.js";
 import type { HostEye } from "./host-eye.js";
 import { createPass } from "./lane.js";
 import { openPipeline, type Pipeline, type Turn } from "./pipeline.js";
@@ -128,14 +128,14 @@ export class Agent {
 
   /** A policy that loses too much stays barred, though VMs and cards may go one by one (semantics.md 6). */
   #bar(world: World): void {
-    // A VM that was not looked at yet counts with all its leases: right for now, too much to stay barred for.
-    if (world.policy?.vms.some((vm) => vmStatus(world, vm.name).kind === "unknown") !== false) {
+    const { policy } = world;
+    // A VM that does not answer counts with all its leases: right for now, too much to stay barred for.
+    if (policy === null || !policy.vms.every((vm) => isVmTransparent(world, vm.name))) {
       return;
     }
     const objection = detachObjection(world, this.#parts.scenes.of(world).assignment);
-    const policy = world.policy.version;
-    if (objection?.kind === "detach-limit" && world.detachBar?.policy !== policy) {
-      this.post([{ kind: "detach-barred", policy, count: objection.count }]);
+    if (objection?.kind === "detach-limit" && world.detachBar?.policy !== policy.version) {
+      this.post([{ kind: "detach-barred", policy: policy.version, count: objection.count }]);
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * Devices in VMs that no rule of their VM claims any more, and how many a change may cost (semantics.md 6).
  */
-import type { PciAddress } from "./address.js";
+import { type PciAddress, qemuIdOf } from "./address.js";
 import type { Assignment } from "./assign.js";
 import type { HeldReason } from "./held.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
@@ -42,12 +42,12 @@ export function detachObjection(world: World, assignment: Assignment): HeldReaso
 /** What the present policy would take from VMs. What a silent VM holds by the ledger counts as being in it. */
 function countLost(world: World, assignment: Assignment): number {
   const lost = new Set<string>();
-  const note = (vm: string, address: PciAddress | null, id: string | null) => {
+  const note = (vm: string, address: PciAddress | null, id: string) => {
     if (
       address !== null &&
       world.devices.has(address) &&
       isUnclaimed(assignment, vm, address) &&
-      !world.unplugs.has(pairKey(vm, id ?? ""))
+      !world.unplugs.has(pairKey(vm, id))
     ) {
       lost.add(pairKey(vm, address));
     }
@@ -59,7 +59,7 @@ function countLost(world: World, assignment: Assignment): number {
   }
   for (const lease of world.leases.values()) {
     if (lease.role === "claimed" && !isVmTransparent(world, lease.vm)) {
-      note(lease.vm, lease.address, null);
+      note(lease.vm, lease.address, qemuIdOf(lease.address));
     }
   }
   return lost.size;

@@ -12,7 +12,7 @@ import type { HostRoot } from "./root.js";
 const ABSENT: ReadonlySet<string | undefined> = new Set(["ENOENT", "ENODEV", "ENXIO", "ENOTDIR", "EINVAL"]);
 
 /** Whether a failed call means that the thing is not there. */
-export function isAbsence(error: unknown): boolean {
+function isAbsence(error: unknown): boolean {
   return ABSENT.has(errnoOf(error));
 }
 

@@ -9,7 +9,7 @@ import type { VmView } from "../../src/core/vm.js";
 import type { World } from "../../src/core/world.js";
 
 /** Does one step, with the signals that the agent would post for it. */
-export function perform(world: World, lane: string, step: Step): World {
+function perform(world: World, lane: string, step: Step): World {
   const started: Signal = { kind: "step-started", atMs: world.nowMs, lane, step };
   const ended = (outcome: Outcome): Signal => ({
     kind: "step-ended",

@@ -1,6 +1,7 @@
 /** Remembers what was decided last about each device, so that only a change of mind becomes a line of the audit. */
 import type { AuditEntry } from "../audit/record.js";
 import type { PciAddress } from "../core/address.js";
+import type { Unit } from "../core/assign.js";
 import { describeHeld } from "../core/held.js";
 import { type Plan, planAll } from "../core/plan.js";
 import type { Scene } from "../core/scene.js";
@@ -11,6 +12,8 @@ type DecisionEntry = Extract<AuditEntry, { event: "decision" }>;
 
 export class DecisionLog {
   #last: ReadonlyMap<string, DecisionEntry> = new Map();
+  /** Device -> the decision about whose it is, in one text. */
+  #owners: ReadonlyMap<PciAddress, string> = new Map();
 
   /** What was decided anew in this world: who waits and why, who waits no more, and, observing, what would be done. */
   news(world: World, scene: Scene): AuditEntry[] {
@@ -29,8 +32,37 @@ export class DecisionLog {
       [...this.#last.values()].map((entry) => entry.address).filter((address) => !waiting.has(address)),
     );
     this.#last = now;
-    return [...[...cleared].map((address) => clearEntry(world, address)), ...news];
+    return [
+      ...this.#newOwners(world, scene),
+      ...[...cleared].map((address) => clearEntry(world, address)),
+      ...news,
+    ];
   }
+
+  /** Devices that belong to another VM, or to one by another rule, than at the last turn. */
+  #newOwners(world: World, scene: Scene): DecisionEntry[] {
+    const before = this.#owners;
+    const { byDevice } = scene.assignment;
+    this.#owners = new Map([...byDevice].map(([address, { vm, rule }]) => [address, `${vm}/${rule}`]));
+    return [...byDevice]
+      .filter(([address]) => before.get(address) !== this.#owners.get(address))
+      .map(([address, unit]) => assignedEntry(world, address, unit));
+  }
+}
+
+function assignedEntry(world: World, address: PciAddress, unit: Unit): DecisionEntry {
+  const { vm, rule, iommuGroup, members } = unit;
+  return {
+    atMs: world.nowMs,
+    event: "decision",
+    who: "agent",
+    what: `${address} belongs to ${vm}`,
+    why: `rule ${rule} matches it`,
+    vm,
+    rule,
+    address,
+    after: { verdict: "assigned", iommuGroup, members },
+  };
 }
 
 function heldEntries(world: World, plan: Plan): DecisionEntry[] {

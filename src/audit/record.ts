@@ -28,8 +28,9 @@ export interface VmFacts {
   readonly attached?: readonly string[];
 }
 
-/** What was decided about a device: it waits, a step is meant for it (observing), or it waits no more. */
+/** What was decided about a device: whose it is, it waits, a step is meant for it (observing), or it waits no more. */
 type Decision =
+  | { readonly verdict: "assigned"; readonly iommuGroup: number; readonly members: readonly PciAddress[] }
   | { readonly verdict: "held"; readonly reason: HeldReason }
   | { readonly verdict: "planned"; readonly step: Step }
   | { readonly verdict: "clear" };

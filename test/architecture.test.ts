@@ -59,6 +59,7 @@ const house: Readonly<Record<string, Rule>> = {
       "host/root",
       "host/scan",
       "host/recording",
+      "host/protection-facts",
       "control/client",
       "control/schema",
       "audit/read",

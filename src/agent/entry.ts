@@ -1,12 +1,7 @@
 /** The door through which the command line reaches the loop; loaded only by the commands that need it. */
-import type { PciAddress } from "../core/address.js";
-import type { Device } from "../core/device.js";
 import type { ExitCode } from "../core/exit-code.js";
 import { EXIT } from "../core/exit-code.js";
 import { openIntents } from "../host/intents.js";
-import { readProtections } from "../host/protection-facts.js";
-import { hostRoot } from "../host/root.js";
-import { scanOnce } from "../host/scan.js";
 import { openStateFolder } from "../host/state-folder.js";
 import { demo } from "./demo.js";
 import { processEdge } from "./main.js";
@@ -20,20 +15,6 @@ export async function runAgent(options: AgentOptions): Promise<ExitCode> {
   // A step that hangs in the kernel must not keep the process: its child is left behind, the ledger knows.
   edge.exitNow(code);
   return code;
-}
-
-/** One look at a host: its devices, and what it needs itself. */
-export interface HostLook {
-  readonly devices: readonly Device[];
-  /** Why the host needs a device, by its address. */
-  readonly protections: ReadonlyMap<PciAddress, string>;
-}
-
-/** Looks once, without an agent. @throws {HostError} `host.no-sysfs` */
-export async function lookOnce(rootDir: string): Promise<HostLook> {
-  const root = hostRoot(rootDir);
-  const devices = await scanOnce(root);
-  return { devices, protections: readProtections(root, devices) };
 }
 
 /** Shows the main job on a simulated host. */

@@ -8,6 +8,9 @@ import type { Policy } from "../core/policy.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import type { VmStatus } from "../core/vm.js";
 import { emptyWorld } from "../core/world.js";
+import { readProtections } from "../host/protection-facts.js";
+import { hostRoot } from "../host/root.js";
+import { scanOnce } from "../host/scan.js";
 import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
 
 interface PlanOptions {
@@ -60,15 +63,15 @@ async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | nu
     io.err(formatIssues(loaded.error));
     return null;
   }
-  const { lookOnce } = await import("../agent/entry.js");
-  const { devices, protections } = await lookOnce(options.root);
+  const root = hostRoot(options.root);
+  const devices = await scanOnce(root);
   return reportPlan(
     {
       ...emptyWorld,
       policy: loaded.value.policy,
       isHostSeen: true,
       devices: new Map(devices.map((device) => [device.address, device])),
-      protections,
+      protections: readProtections(root, devices),
       vms: unasked(loaded.value.policy),
     },
     "offline",

@@ -41,7 +41,9 @@ function narrateSignal(turn: Turn, signal: Signal): AuditEntry[] {
       const { rules, vms, version } = signal.policy;
       const before = turn.before.policy === null ? null : { version: turn.before.policy.version };
       const after = { version, rules: rules.length, vms: vms.length };
-      const what = `${rules.length} rules for ${vms.length} VMs`;
+      const count = (many: readonly unknown[], noun: string) =>
+        `${many.length} ${noun}${many.length === 1 ? "" : "s"}`;
+      const what = `${count(rules, "rule")} for ${count(vms, "VM")}`;
       return [{ atMs, event: "policy-loaded", who: "operator", what, before, after }];
     }
     case "source-changed":

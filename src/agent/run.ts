@@ -39,6 +39,7 @@ export async function runProcess(
   edge: ProcessEdge,
   seams: ProcessSeams = {},
 ): Promise<ExitCode> {
+  const beganMs = edge.now();
   const root = hostRoot(options.rootDir);
   checkUser(root, edge, options);
   const loaded = await loadConfig(options.configPath, { trustedUid: edge.uid });
@@ -60,7 +61,7 @@ export async function runProcess(
     onError: failure.report,
   });
   try {
-    return await live(parts, options, edge, failure.happened);
+    return await live(parts, options, edge, failure.happened, beganMs + READY_LIMIT_MS);
   } finally {
     await finish(parts);
     folder.close();
@@ -92,6 +93,7 @@ async function live(
   options: AgentOptions,
   edge: ProcessEdge,
   failed: Promise<unknown>,
+  readyByMs: number,
 ): Promise<ExitCode> {
   const { agent, log } = parts;
   const stop = edge.stopSignal();
@@ -104,7 +106,7 @@ async function live(
   });
   const work = async (): Promise<ExitCode> => {
     await parts.start();
-    await within(READY_LIMIT_MS, agent.until(isReady));
+    await within(Math.max(0, readyByMs - edge.now()), agent.until(isReady));
     edge.out(readyLine(agent.world));
     for (const rule of idleRules(agent.world)) {
       log.info(`Rule ${rule} matches no device of this host as it is now`, { rule });

@@ -6,6 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { clearTimeout, setTimeout } from "node:timers";
 import { Observable, of } from "rxjs";
 import type { HostRoot } from "./root.js";
 import { isMissing, isUp, type SourceEvent, supervised, WAKE } from "./watch-source.js";
@@ -21,31 +22,41 @@ const UDEVADM: readonly string[] = [
 
 const BACKOFF = { firstMs: 1_000, longestMs: 60_000 };
 const COMPLAINT_CAP = 300;
+/** A monitor that has not announced itself by then counts as missing until it does: others must not wait for it. */
+const SILENCE_MS = 6_000;
 
 /**
  * Runs the monitor. `command` stands in for udevadm in tests; without it this is a source of the live host only,
  * because the events are those of the machine we run on.
  */
-export function watchUdevadm(root: HostRoot, command?: readonly string[]): Observable<SourceEvent> {
+export function watchUdevadm(
+  root: HostRoot,
+  command?: readonly string[],
+  silenceMs = SILENCE_MS,
+): Observable<SourceEvent> {
   if (command === undefined && !root.isLive) {
     return of(isMissing("udevadm speaks of the machine it runs on, not of this root"));
   }
-  return supervised(() => runMonitor(command ?? UDEVADM), BACKOFF);
+  return supervised(() => runMonitor(command ?? UDEVADM, silenceMs), BACKOFF);
 }
 
 /** One life of the child. Ends when the child does, having said why. */
-function runMonitor(command: readonly string[]): Observable<SourceEvent> {
+function runMonitor(command: readonly string[], silenceMs: number): Observable<SourceEvent> {
   return new Observable((subscriber) => {
     const [program = "", ...args] = command;
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const header = new Header();
     let complaint = "";
+    const silence = setTimeout(() => {
+      subscriber.next(isMissing(`udevadm monitor (process ${child.pid}) does not announce itself`));
+    }, silenceMs);
     const end = (why: string): void => {
       subscriber.next(isMissing(why));
       subscriber.complete();
     };
     createInterface({ input: child.stdout }).on("line", (line) => {
       if (header.endsWith(line)) {
+        clearTimeout(silence);
         subscriber.next(isUp(`udevadm monitor runs as process ${child.pid}`));
       } else if (/^(KERNEL|UDEV) *\[/.test(line)) {
         subscriber.next(WAKE);
@@ -59,6 +70,7 @@ function runMonitor(command: readonly string[]): Observable<SourceEvent> {
       end(`udevadm monitor ended (${signal ?? code}): ${complaint.trim()}`),
     );
     return () => {
+      clearTimeout(silence);
       child.kill("SIGTERM");
     };
   });

@@ -16,6 +16,7 @@ import type { SourceSettings } from "../../src/core/policy.js";
 import { type HostWake, type HostWatchDeps, watchHost } from "../../src/host/watch.js";
 import type { SourceEvent } from "../../src/host/watch-source.js";
 import { type SysfsPollingDeps, watchSysfs } from "../../src/host/watch-sysfs.js";
+import { watchUdevadm } from "../../src/host/watch-udevadm.js";
 import { aFolder, aSysfs, type Sysfs } from "../support/sysfs.js";
 
 const none: SourceSettings = { udevadm: false, udevDatabase: false, sysfsPolling: false, rescanMs: null };
@@ -153,6 +154,21 @@ describe("sources that are missing", () => {
     expect(seen.detailOf("udev-database")).toMatch(/there is no .*run\/udev\/data/);
     expect(seen.stateOf("sysfs-polling")).toBe("off");
     expect(seen.stateOf("rescan")).toBe("off");
+  });
+
+  it("udevadm is missing while its monitor does not announce itself, and up as soon as it does", async () => {
+    const tree = host().file("go", "");
+    const late = ["sh", "-c", `tail -n +1 -F ${tree.dir}/go 2>/dev/null`];
+    const states: string[] = [];
+    const subscription = watchUdevadm(tree.root, late, 20).subscribe((said) => {
+      if (said.kind === "state") {
+        states.push(said.state.kind);
+      }
+    });
+    onTestFinished(() => subscription.unsubscribe());
+    await vi.waitFor(() => expect(states).toEqual(["missing"]), 5_000);
+    writeFileSync(join(tree.dir, "go"), "KERNEL - the kernel uevent\n\n", { flag: "a" });
+    await vi.waitFor(() => expect(states).toEqual(["missing", "up"]), 5_000);
   });
 
   it("the udev database is waited for from above, and again after it was taken away", async () => {

@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { assign } from "../../../src/core/assign.js";
 import { backoffMs, backoffOf } from "../../../src/core/backoff.js";
 import { plan } from "../../../src/core/plan.js";
 import { reduce } from "../../../src/core/reduce.js";
 import type { Signal } from "../../../src/core/signal.js";
 import type { Outcome, Step } from "../../../src/core/step.js";
-import type { World } from "../../../src/core/world.js";
+import { emptyWorld, type World } from "../../../src/core/world.js";
 import {
   aDevice,
   aLease,
@@ -170,6 +171,29 @@ describe("reduce: facts", () => {
 
   it("never lets time run backwards", () => {
     expect(told(inVm, { kind: "tick", atMs: 5 }).nowMs).toBe(inVm.nowMs);
+  });
+
+  it("leads to the same assignment in whatever order the first facts are told", () => {
+    const facts: Signal[] = [
+      { kind: "start", atMs: 1, bootId: "boot-1", mode: "act", isDetachConfirmed: false },
+      { kind: "policy-loaded", atMs: 2, policy },
+      seen([device, aDevice("0000:17:00.0"), aDevice("0000:18:00.0", { vendor: "8086" })]),
+      { kind: "vm-seen", atMs: 3, vm: "a", status: up() },
+      { kind: "vm-seen", atMs: 4, vm: "b", status: { kind: "absent", sinceMs: 4, reason: "gone" } },
+      { kind: "leases-written", leases: [aLease(device, "a")] },
+      { kind: "holds-read", holds: [], isDamaged: false },
+    ];
+    const decided = (order: readonly Signal[]) => {
+      const { units, held } = assign(told(emptyWorld, ...order));
+      return JSON.stringify({ units, held });
+    };
+    const wanted = decided(facts);
+    expect(JSON.parse(wanted)).toMatchObject({ units: [{ vm: "a" }, { vm: "a" }] });
+    fc.assert(
+      fc.property(fc.shuffledSubarray(facts, { minLength: facts.length }), (order) => {
+        expect(decided(order)).toBe(wanted);
+      }),
+    );
   });
 
   it("ends in the same state when any fact is told twice", () => {

@@ -63,7 +63,7 @@ function listeningSockets(root: HostRoot, name: string): ReadonlyMap<string, str
 
 function isSamePath(root: HostRoot, pid: number, path: string, wanted: string): boolean {
   const full = resolve(path.startsWith("/") ? "/" : linkOf(root.proc(pid, "cwd")), path);
-  return full === resolve(wanted) && (!root.isLive || isSameFile(join(root.proc(pid, "root"), full), wanted));
+  return root.isLive ? isSameFile(join(root.proc(pid, "root"), full), wanted) : full === resolve(wanted);
 }
 
 /**

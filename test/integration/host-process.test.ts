@@ -1,4 +1,7 @@
 /** Who is behind a socket, and who has an IOMMU group open: on a made-up /proc and on the real one. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -94,14 +97,44 @@ describe("the process behind a socket", () => {
 
   it("is this very process for a socket that it listens on", async () => {
     const path = join(aFolder(onTestFinished), "a.sock");
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(path, resolve));
-    onTestFinished(() => void server.close());
+    await listeningAt(path);
     const owner = await findSocketOwner(hostRoot(), path);
     expect(owner).toMatchObject({ pid: globalThis.process.pid, uid: globalThis.process.getuid?.() });
     expect(Number(owner?.startTicks)).toBeGreaterThan(0);
   });
+
+  it("is found through a link to the socket's folder", async () => {
+    const folder = aFolder(onTestFinished);
+    mkdirSync(join(folder, "real"));
+    symlinkSync("real", join(folder, "link"));
+    await listeningAt(join(folder, "real", "a.sock"));
+    const owner = await findSocketOwner(hostRoot(), join(folder, "link", "a.sock"));
+    expect(owner?.pid).toBe(globalThis.process.pid);
+  });
+
+  it("is not one that has a socket at the same path in a mount namespace of its own", async () => {
+    const folder = aFolder(onTestFinished);
+    const path = join(folder, "a.sock");
+    const impostor = spawn("unshare", [
+      ...(globalThis.process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]),
+      ...["--mount", "sh", "-c", 'mount -t tmpfs none "$1" && exec "$2" -e "$3" "$1/a.sock"', "sh"],
+      ...[folder, globalThis.process.execPath],
+      'require("net").createServer().listen(process.argv[1], () => console.log("listening"))',
+    ]);
+    onTestFinished(() => void impostor.kill("SIGKILL"));
+    const [said] = await once(impostor.stdout, "data");
+    expect(String(said)).toBe("listening\n");
+    expect(await findSocketOwner(hostRoot(), path)).toBeNull();
+    await listeningAt(path);
+    expect((await findSocketOwner(hostRoot(), path))?.pid).toBe(globalThis.process.pid);
+  });
 });
+
+async function listeningAt(path: string): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  onTestFinished(() => void server.close());
+}
 
 describe("the holders of an IOMMU group", () => {
   it("are the processes with its node open", async () => {

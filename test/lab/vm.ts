@@ -7,7 +7,7 @@ import type { Guest } from "./guest.js";
 import { guestLspci } from "./guest-init.js";
 import type { Host } from "./host.js";
 import type { QemuBuild } from "./qemu-build.js";
-import type { QmpCommand } from "./qmp.js";
+import type { QmpCommand, QmpReply } from "./qmp.js";
 import { guestArguments, type Hotplug, machineArguments } from "./vm-arguments.js";
 
 export interface VmPlan {
@@ -87,8 +87,7 @@ export class Vm {
 
   /** Runs commands on the story's own monitor; throws QEMU's refusal. */
   async qmp(commands: readonly QmpCommand[]): Promise<unknown[]> {
-    const socket = this.#files().monitor;
-    const replies = await this.#channel.ask("qmp", { socket, commands, deadlineMs: commandDeadlineMs });
+    const replies = await this.#replies(commands);
     return replies.map((reply, index) => {
       if ("error" in reply)
         throw new Error(`VM ${this.plan.name}, ${commands[index]?.execute}: ${reply.error.desc}`);
@@ -96,7 +95,16 @@ export class Vm {
     });
   }
 
-  /** The vfio devices in this VM, asked of QEMU's object model, which does not depend on the guest (facts.md 2). */
+  #replies(commands: readonly QmpCommand[]): Promise<readonly QmpReply[]> {
+    if (commands.length === 0) return Promise.resolve([]);
+    const socket = this.#files().monitor;
+    return this.#channel.ask("qmp", { socket, commands, deadlineMs: commandDeadlineMs });
+  }
+
+  /**
+   * The vfio devices in this VM, asked of QEMU's object model, which does not depend on the guest (facts.md 2).
+   * One that leaves between the list and the question about it is not there.
+   */
   async devices(): Promise<VmDevice[]> {
     const homes = ["/machine/peripheral", "/machine/peripheral-anon"];
     const lists = await this.qmp(homes.map((path) => ({ execute: "qom-list", arguments: { path } })));
@@ -108,12 +116,13 @@ export class Vm {
     const properties = paths.flatMap((path) =>
       ["sysfsdev", "parent_bus"].map((property) => ({ execute: "qom-get", arguments: { path, property } })),
     );
-    const values = properties.length === 0 ? [] : await this.qmp(properties);
-    return paths.map((path, index) => ({
-      id: lastPart(path),
-      host: lastPart(String(values[2 * index])),
-      bus: lastPart(String(values[2 * index + 1])),
-    }));
+    const values = await this.#replies(properties);
+    return paths.flatMap((path, index) => {
+      const [host, bus] = values.slice(2 * index, 2 * index + 2).map(textOf);
+      return host === undefined || bus === undefined
+        ? []
+        : [{ id: lastPart(path), host: lastPart(host), bus: lastPart(bus) }];
+    });
   }
 
   /** Has one line run by the guest's shell and gives what it printed. */
@@ -209,4 +218,11 @@ export class Vm {
 
 function lastPart(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** The text of an answer; `undefined` when there is no such device any more. Any other refusal is an error. */
+function textOf(reply: QmpReply): string | undefined {
+  if (!("error" in reply)) return String(reply.return);
+  if (reply.error.class === "DeviceNotFound") return undefined;
+  throw new Error(`qom-get: ${reply.error.desc}`);
 }

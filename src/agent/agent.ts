@@ -27,7 +27,7 @@ export interface AgentParts {
   readonly eye: HostEye;
   /** Everything the steps work with; the world and the door are the agent's own. */
   readonly tools: (world: () => World, post: Pipeline["post"]) => Tools;
-  readonly announce: (lane: string, step: Step) => Promise<void>;
+  readonly announce: (step: Step) => Promise<void>;
   /** Is told of every turn before the lanes are woken: the audit, the intents file. */
   readonly onTurn: (turn: Turn) => void;
   /** A broken promise that nobody below could answer for. The process is expected to end. */

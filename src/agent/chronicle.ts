@@ -115,7 +115,7 @@ export class Chronicle {
   };
 
   /** Resolves once the line about a step is on disk, and every hold made before it. */
-  readonly announceStep = async (_lane: string, step: Step): Promise<void> => {
+  readonly announceStep = async (step: Step): Promise<void> => {
     await this.#lastSave;
     await this.#append(stepStarted(this.#deps.now(), step));
   };

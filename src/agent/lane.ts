@@ -16,7 +16,7 @@ export interface LaneDeps {
   readonly tools: Tools;
   readonly post: (signals: readonly Signal[]) => void;
   /** Resolves once the line is on disk. @throws {AgentError} when it cannot be written. */
-  readonly announce: (lane: string, step: Step) => Promise<void>;
+  readonly announce: (step: Step) => Promise<void>;
   readonly isStopping: () => boolean;
 }
 
@@ -48,7 +48,7 @@ export function createPass(deps: LaneDeps): (lane: string) => Promise<void> {
 async function perform(deps: LaneDeps, lane: string, step: Step, isRepeated: boolean): Promise<void> {
   const { tools, post } = deps;
   post([{ kind: "step-started", atMs: tools.now(), lane, step }]);
-  const refusal = await announcement(deps, lane, step);
+  const refusal = await announcement(deps, step);
   const deed = refusal === null ? await execute(step, tools) : { outcome: refusal, seen: [] };
   const outcome = isRepeated && isIdle(deed.outcome) ? noProgress(deed.outcome) : deed.outcome;
   post([...deed.seen, { kind: "step-ended", atMs: tools.now(), lane, step, outcome }]);
@@ -68,9 +68,9 @@ function noProgress(outcome: Outcome): Outcome {
   };
 }
 
-async function announcement(deps: LaneDeps, lane: string, step: Step): Promise<Outcome | null> {
+async function announcement(deps: LaneDeps, step: Step): Promise<Outcome | null> {
   try {
-    await deps.announce(lane, step);
+    await deps.announce(step);
     return null;
   } catch (error) {
     const { code, message } = error as AgentError;

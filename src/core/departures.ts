@@ -1,6 +1,7 @@
 /**
  * What has to leave one VM, and what has to go back to the host after it has left.
  */
+import type { PciAddress } from "./address.js";
 import { backoffOf } from "./backoff.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, type Lease } from "./lease.js";
@@ -19,8 +20,8 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
   if (status.kind !== "up") {
     return [];
   }
-  return status.view.attached.flatMap((entry) => {
-    if (entry.address === null || !isOurs(scene.world, vm, entry)) {
+  return status.view.attached.filter(hasAddress).flatMap((entry) => {
+    if (!isOurs(scene.world, vm, entry)) {
       return [];
     }
     const lease = scene.world.leases.get(entry.address);
@@ -48,19 +49,23 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
   });
 }
 
+/** A device of the host in a VM. One whose address QEMU does not tell is never ours. */
+type Located = Attached & { readonly address: PciAddress };
+
+function hasAddress(entry: Attached): entry is Located {
+  return entry.address !== null;
+}
+
 function detachMove(
   scene: Scene,
   vm: string,
-  entry: Attached,
+  entry: Located,
   why: string,
   objection: HeldReason | null,
 ): Move {
   const { world } = scene;
-  const address = entry.address;
+  const { address } = entry;
   const id = unplugName(entry);
-  if (address === null) {
-    throw new RangeError("a device without an address is never ours");
-  }
   const held = (reason: HeldReason): Move => ({
     held: { address, vm, rule: world.leases.get(address)?.rule ?? null, reason },
   });

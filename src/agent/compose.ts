@@ -79,6 +79,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   const eye = new HostEye({
     scan: () => scanner.scan(),
     protections: (devices) => Promise.resolve(readProtections(root, devices)),
+    dma: () => ({ weaknesses: [] }),
     now,
   });
   const links = openLinks(parts);

@@ -4,12 +4,15 @@
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import type { SourceName } from "../core/policy.js";
+import type { DmaSafety, Protection } from "../core/protection.js";
 import type { Signal } from "../core/signal.js";
 
 /** What a look consists of. */
 export interface HostLook {
   readonly scan: () => Promise<readonly Device[]>;
-  readonly protections: (devices: readonly Device[]) => Promise<ReadonlyMap<PciAddress, string>>;
+  readonly protections: (devices: readonly Device[]) => Promise<ReadonlyMap<PciAddress, Protection>>;
+  /** What is weak about this host's isolation of devices. */
+  readonly dma: () => DmaSafety;
   readonly now: () => number;
 }
 
@@ -47,6 +50,6 @@ export class HostEye {
   async #lookNow(source: LookSource): Promise<HostSeen> {
     const devices = await this.#how.scan();
     const protections = await this.#how.protections(devices);
-    return { kind: "host-seen", atMs: this.#how.now(), source, devices, protections };
+    return { kind: "host-seen", atMs: this.#how.now(), source, devices, protections, dma: this.#how.dma() };
   }
 }

@@ -37,7 +37,7 @@ function remarksOf(policy: Policy): string[] {
   return policy.rules.flatMap((rule) =>
     rule.match.remarks.map(
       (remark) =>
-        `rule ${rule.name}: ${remark.key} ${remark.message}${remark.hint === undefined ? "" : ` (${remark.hint})`}`,
+        `rule ${rule.name}: ${remark.path.join(".")} ${remark.message}${remark.hint === undefined ? "" : ` (${remark.hint})`}`,
     ),
   );
 }

@@ -4,7 +4,7 @@
  */
 import { posix } from "node:path";
 import { err, ok, type Result } from "../base/result.js";
-import type { Policy, Rule } from "../core/policy.js";
+import { DEFAULT_TRAITS, type Policy, type Rule } from "../core/policy.js";
 import { compileSelector, type SelectorIssue } from "../core/selector.js";
 import type { ConfigDocument } from "./document.js";
 import type { Finding } from "./issue.js";
@@ -48,7 +48,7 @@ export function buildPolicy(
   for (const [index, rule] of file.rules.entries()) {
     const selector = compileSelector(definedOf(rule.match));
     if (selector.ok) {
-      rules.push({ name: rule.name, match: selector.value, mode: rule.mode, vm: rule.vm });
+      rules.push({ ...DEFAULT_TRAITS, name: rule.name, match: selector.value, mode: rule.mode, vm: rule.vm });
     } else {
       const path = ["rules", index, "match"];
       findings.push(...selector.error.map((issue) => locate(issue, path, document)));
@@ -61,6 +61,10 @@ export function buildPolicy(
   return ok({
     vms: file.vms,
     rules,
+    never: [],
+    allow: null,
+    protect: [],
+    settleMs: 2_000,
     limits: { detachPerChange: limits.detachPerChange, keepAfterVmGoneMs: limits.keepAfterVmGone },
     sources: {
       udevadm: sources.udevadm,
@@ -102,10 +106,9 @@ function definedOf(match: RawRule["match"]): Record<string, string | readonly st
   return written;
 }
 
-/** Core says which value of which key and which character of it; here is where that stands in the file. */
-function locate(issue: SelectorIssue, rule: Path, document: ConfigDocument): Finding {
-  const key = issue.key === "" ? [] : [issue.key];
-  const path = [...rule, ...key, ...(issue.item === undefined ? [] : [issue.item])];
+/** Core says which value and which character of it; here is where that stands in the file. */
+function locate(issue: SelectorIssue, match: Path, document: ConfigDocument): Finding {
+  const path = [...match, ...issue.path];
   const node = nodeAt(document.root, path);
   const textOffset = node.kind === "text" ? node.textOffset : null;
   const offset =

@@ -9,6 +9,7 @@ import { type Claims, claimant, claimsOf, type DeviceClaim } from "./claims.js";
 import { type Device, isOnVfio } from "./device.js";
 import type { Blocker, Held, HeldReason } from "./held.js";
 import { endpointsByGroup, sortedAddresses } from "./iommu-group.js";
+import { vmsOf } from "./policy.js";
 import type { World } from "./world.js";
 
 /** What moves as one: the claimed endpoints of one IOMMU group, all for one VM. */
@@ -71,7 +72,7 @@ function heldFor(claim: DeviceClaim, reason: HeldReason): Held {
   const rule = claim.rules[0];
   return {
     address: claim.device.address,
-    vm: reason.kind === "conflict" ? null : (rule?.vm ?? null),
+    vm: reason.kind === "conflict" || rule === undefined ? null : (vmsOf(rule)[0] ?? null),
     rule: rule?.name ?? null,
     reason,
   };
@@ -121,7 +122,7 @@ function groupObjection(
 ): HeldReason | null {
   const unfit = others.find((device) => world.protections.has(device.address));
   if (unfit !== undefined) {
-    const why = world.protections.get(unfit.address) ?? "";
+    const why = world.protections.get(unfit.address)?.because ?? "";
     return { kind: "iommu-group-unfit", iommuGroup, member: unfit.address, why: `protected: ${why}` };
   }
   const blockers: Blocker[] = others

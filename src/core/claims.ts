@@ -6,7 +6,8 @@ import type { Device } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { isBridgeDevice } from "./iommu-group.js";
 import { delicacyOf } from "./pci-class.js";
-import type { Policy, Rule } from "./policy.js";
+import { type Policy, type Rule, vmsOf } from "./policy.js";
+import type { Protection } from "./protection.js";
 import { evaluateSelector, verdictOf } from "./selector.js";
 import type { World } from "./world.js";
 
@@ -48,7 +49,7 @@ export class ClaimCache {
   #facts: ClaimFacts | null = null;
   #known = new Map<
     PciAddress,
-    { device: Device; protection: string | undefined; claim: DeviceClaim | null }
+    { device: Device; protection: Protection | undefined; claim: DeviceClaim | null }
   >();
   #claims: Claims = new Map();
 
@@ -83,7 +84,7 @@ type Finding =
   | { readonly kind: "unknown"; readonly keys: readonly string[] }
   | { readonly kind: "delicate"; readonly what: string };
 
-function claimOf(policy: Policy, device: Device, protection: string | undefined): DeviceClaim | null {
+function claimOf(policy: Policy, device: Device, protection: Protection | undefined): DeviceClaim | null {
   const findings = policy.rules.flatMap((rule) => findingOf(rule, device));
   const rules = findings.flatMap((finding) => (finding.kind === "match" ? [finding.rule] : []));
   if (rules.length > 0) {
@@ -115,13 +116,13 @@ function findingOf(rule: Rule, device: Device): Finding[] {
 function objectionTo(
   device: Device,
   rules: readonly Rule[],
-  protection: string | undefined,
+  protection: Protection | undefined,
 ): HeldReason | null {
-  const because = isBridgeDevice(device) ? "bridges are never taken" : protection;
+  const because = isBridgeDevice(device) ? "bridges are never taken" : protection?.because;
   if (because !== undefined) {
     return { kind: "protected", because };
   }
-  const vms = [...new Set(rules.map((rule) => rule.vm))];
+  const vms = [...new Set(rules.flatMap(vmsOf))];
   if (vms.length > 1) {
     return { kind: "conflict", rules: rules.map((rule) => rule.name), vms };
   }
@@ -133,5 +134,6 @@ function objectionTo(
 
 /** The VM that a claim is for; `undefined` when nobody may have the device. */
 export function claimant(claim: DeviceClaim | undefined): string | undefined {
-  return claim === undefined || claim.against !== null ? undefined : claim.rules[0]?.vm;
+  const [rule] = claim?.rules ?? [];
+  return claim === undefined || claim.against !== null || rule === undefined ? undefined : vmsOf(rule)[0];
 }

@@ -31,6 +31,25 @@ export interface Device {
   readonly bootVga?: boolean;
   /** The physical function of a VF; `null` for any other device. */
   readonly physfn?: PciAddress | null;
+  /**
+   * The root bus, then device and function of every step down to this one: `0000:00/1c.0/00.0`. Bus numbers below the
+   * root do not appear in it, so it survives their renumbering.
+   */
+  readonly path?: string;
+  /** The root port (or other bridge on the root bus) above; `null` for a device on a root bus. */
+  readonly root?: PciAddress | null;
+  /** Name of the physical slot (/sys/bus/pci/slots); `null` where the firmware names none. */
+  readonly slot?: string | null;
+  /** The firmware's name for the device (sysfs `label`); `null` where it has none. */
+  readonly label?: string | null;
+  /** PCIe device serial number as lspci writes it, `00-11-22-ff-ff-33-44-55`; `null` where the device has none. */
+  readonly serial?: string | null;
+  /** Sum of the memory BARs, in bytes. */
+  readonly memory?: number;
+  /** What udev's database says of it; absent while udev has not finished with the device. */
+  readonly udev?: Readonly<Record<string, string>>;
+  /** Values of sysfs attributes that rules ask for; `null`: the device has no such attribute. */
+  readonly attributes?: Readonly<Record<string, string | null>>;
   /** Inode of the device's sysfs folder: another one means the device went away and came back. */
   readonly appearance: string;
 }
@@ -53,10 +72,22 @@ export function identityOf(device: Device): Identity {
   };
 }
 
-/** Whether two looks at a device show the same facts. Every fact is a plain value. */
+/** Whether two looks at a device show the same facts. A fact is a plain value or a flat record of such. */
 export function isSameDevice(a: Device, b: Device): boolean {
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof Device>;
-  return [...keys].every((key) => a[key] === b[key]);
+  return isSameRecord(a, b, (left, right) => left === right || areSameRecords(left, right));
+}
+
+function areSameRecords(a: unknown, b: unknown): boolean {
+  return typeof a === "object" && typeof b === "object" && a !== null && b !== null
+    ? isSameRecord(a, b, (left, right) => left === right)
+    : false;
+}
+
+function isSameRecord(a: object, b: object, isSame: (left: unknown, right: unknown) => boolean): boolean {
+  const [left, right] = [new Map(Object.entries(a)), new Map(Object.entries(b))];
+  return [...new Set([...left.keys(), ...right.keys()])].every((key) =>
+    isSame(left.get(key), right.get(key)),
+  );
 }
 
 /** Whether two identities may be of the same card. What could not be read contradicts nothing. */

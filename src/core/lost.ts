@@ -5,6 +5,7 @@ import { type PciAddress, qemuIdOf } from "./address.js";
 import type { Assignment } from "./assign.js";
 import type { HeldReason } from "./held.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
+import { vmsOf } from "./policy.js";
 import { unplugName } from "./unplug.js";
 import { pairKey, type World } from "./world.js";
 
@@ -14,7 +15,7 @@ export function isUnclaimed(assignment: Assignment, vm: string, address: PciAddr
   if (claim === undefined) {
     return true;
   }
-  return claim.against?.kind !== "fact-unknown" && !claim.rules.some((rule) => rule.vm === vm);
+  return claim.against?.kind !== "fact-unknown" && !claim.rules.some((rule) => vmsOf(rule).includes(vm));
 }
 
 /**

@@ -69,6 +69,7 @@ function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>
     isHostSeen: true,
     devices,
     protections: signal.protections,
+    dma: signal.dma,
   };
   return { ...next, holds: endHolds(next, [...world.holds, ...holdForDriverChange(world, next)]) };
 }

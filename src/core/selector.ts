@@ -22,10 +22,8 @@ type Fact = string | null | undefined;
 
 /** What is wrong with one value of a selector, or worth a remark. */
 export interface SelectorIssue {
-  /** The key as written; empty where the selector as a whole is meant. */
-  readonly key: string;
-  /** Position in the key's list; absent where the key has a single value or as a whole is meant. */
-  readonly item?: number;
+  /** The way to the value: keys as written, and positions in lists; empty where the selector as a whole is meant. */
+  readonly path: readonly (string | number)[];
   /** The character of the value, from 0; absent where no character is to blame. */
   readonly character?: number;
   readonly message: string;
@@ -84,15 +82,19 @@ const KEYS: Readonly<Record<string, KeyKind>> = {
 
 const KEYS_HINT = `keys: ${Object.keys(KEYS).join(", ")}`;
 
+/** A selector as it is written: values or lists of values by key; `not`, `any` and maps of keys nest. */
+export interface RawSelector {
+  readonly [key: string]: RawValue;
+}
+export type RawValue = string | readonly string[] | RawSelector | readonly RawSelector[];
+
 /** Compiles the `match` of a rule. Reports every issue, not only the first. */
-export function compileSelector(
-  raw: Readonly<Record<string, string | readonly string[]>>,
-): Result<Selector, readonly SelectorIssue[]> {
+export function compileSelector(raw: RawSelector): Result<Selector, readonly SelectorIssue[]> {
   const compiled = Object.entries(raw).map(([key, written]) => compileKey(key, written));
   const keys = compiled.flatMap((result) => (result.ok ? [result.value] : []));
   const issues = compiled.flatMap((result) => (result.ok ? [] : result.error));
   if (compiled.length === 0) {
-    return err([{ key: "", message: "selects by nothing", hint: KEYS_HINT }]);
+    return err([{ path: [], message: "selects by nothing", hint: KEYS_HINT }]);
   }
   if (issues.length > 0) {
     return err(issues);
@@ -124,24 +126,24 @@ export function verdictOf(selector: Selector, device: SelectableDevice): Verdict
   return verdict;
 }
 
-function compileKey(
-  key: string,
-  written: string | readonly string[],
-): Result<SelectorKey, readonly SelectorIssue[]> {
+function compileKey(key: string, written: RawValue): Result<SelectorKey, readonly SelectorIssue[]> {
   const kind = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
   if (kind === undefined) {
-    return err([{ key, message: "is not a key of a selector", hint: KEYS_HINT }]);
+    return err([{ path: [key], message: "is not a key of a selector", hint: KEYS_HINT }]);
+  }
+  if (!isTexts(written)) {
+    return err([{ path: [key], message: "expected a text or a list of texts" }]);
   }
   const wanted = typeof written === "string" ? [written] : written;
   if (wanted.length === 0) {
-    return err([{ key, message: "has no value, so nothing could match", hint: "write * for any" }]);
+    return err([{ path: [key], message: "has no value, so nothing could match", hint: "write * for any" }]);
   }
   const patterns: ValuePattern[] = [];
   const issues: SelectorIssue[] = [];
   const remarks: SelectorIssue[] = [];
   for (const [item, value] of wanted.entries()) {
     const locate = (issue: PatternIssue) =>
-      locateIssue(key, typeof written === "string" ? {} : { item }, issue);
+      locateIssue(typeof written === "string" ? [key] : [key, item], issue);
     const compiled = value === UNKNOWN ? undefined : kind.compile(value);
     if (compiled?.ok === true) {
       patterns.push(compiled.value);
@@ -166,6 +168,13 @@ function compileKey(
   });
 }
 
+function isTexts(written: RawValue): written is string | readonly string[] {
+  return (
+    typeof written === "string" ||
+    (Array.isArray(written) && written.every((entry: unknown) => typeof entry === "string"))
+  );
+}
+
 function evaluateFact(fact: Fact, patterns: readonly ValuePattern[], wantsUnknown: boolean): Verdict {
   const verdict = fact === undefined ? "unknown" : evaluateKnown(fact, patterns);
   return verdict === "unknown" && wantsUnknown ? "match" : verdict;
@@ -175,7 +184,7 @@ function evaluateKnown(fact: string | null, patterns: readonly ValuePattern[]): 
   return fact === null ? "no-match" : anyOf(patterns.map((pattern) => pattern.evaluate(fact)));
 }
 
-function locateIssue(key: string, place: { readonly item?: number }, issue: PatternIssue): SelectorIssue {
+function locateIssue(path: SelectorIssue["path"], issue: PatternIssue): SelectorIssue {
   const { index, ...rest } = issue;
-  return { key, ...place, character: index, ...rest };
+  return { path, character: index, ...rest };
 }

@@ -6,6 +6,7 @@ import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
+import type { DmaSafety, Protection } from "./protection.js";
 import type { Outcome, Step } from "./step.js";
 import type { VmStatus } from "./vm.js";
 
@@ -36,7 +37,8 @@ export type Signal =
       readonly source: SourceName | "start" | "step";
       readonly devices: readonly Device[];
       /** Devices that the host needs, and why. */
-      readonly protections: ReadonlyMap<PciAddress, string>;
+      readonly protections: ReadonlyMap<PciAddress, Protection>;
+      readonly dma: DmaSafety;
     }
   | { readonly kind: "source-changed"; readonly name: SourceName; readonly state: SourceState }
   | { readonly kind: "vm-seen"; readonly atMs: number; readonly vm: string; readonly status: VmStatus }

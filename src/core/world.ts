@@ -3,8 +3,10 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import { type Intents, NO_INTENTS } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
+import type { DmaSafety, Protection } from "./protection.js";
 import type { SourceState } from "./signal.js";
 import type { Step } from "./step.js";
 import type { PlugMode, VmStatus } from "./vm.js";
@@ -45,10 +47,14 @@ export interface World {
   /** Whether the host was looked at since the start. */
   readonly isHostSeen: boolean;
   readonly devices: ReadonlyMap<PciAddress, Device>;
-  readonly protections: ReadonlyMap<PciAddress, string>;
+  readonly protections: ReadonlyMap<PciAddress, Protection>;
+  readonly dma: DmaSafety;
+  /** When the set of devices last changed, in the clock of the world; `null`: it is not waited for. */
+  readonly inventoryMovedMs: number | null;
   readonly vms: ReadonlyMap<string, VmStatus>;
   readonly leases: ReadonlyMap<PciAddress, Lease>;
   readonly holds: readonly Hold[];
+  readonly intents: Intents;
   /** Whether holds were lost with a damaged file: then nothing new is attached (semantics.md 5). */
   readonly areIntentsLost: boolean;
   readonly unplugs: ReadonlyMap<string, Unplug>;
@@ -69,9 +75,12 @@ export const emptyWorld: World = {
   isHostSeen: false,
   devices: new Map(),
   protections: new Map(),
+  dma: { weaknesses: [] },
+  inventoryMovedMs: null,
   vms: new Map(),
   leases: new Map(),
   holds: [],
+  intents: NO_INTENTS,
   areIntentsLost: false,
   unplugs: new Map(),
   backoffs: new Map(),

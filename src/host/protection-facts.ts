@@ -7,13 +7,17 @@ import { basename, dirname, join } from "node:path";
 import { messageOf } from "../base/error.js";
 import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
+import type { Protection } from "../core/protection.js";
 import { readTextIfAny } from "./device-facts.js";
 import { errnoOf } from "./error.js";
 import { type Area, type ProtectionFacts, protect } from "./protection.js";
 import type { HostRoot } from "./root.js";
 
 /** Devices that the host needs, and why, as of now. */
-export function readProtections(root: HostRoot, devices: readonly Device[]): ReadonlyMap<PciAddress, string> {
+export function readProtections(
+  root: HostRoot,
+  devices: readonly Device[],
+): ReadonlyMap<PciAddress, Protection> {
   return protect(devices, new Gathering(root).facts());
 }
 

@@ -7,6 +7,7 @@
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { isBridge } from "../core/pci-class.js";
+import type { Protection } from "../core/protection.js";
 
 /** What a fact can be about. */
 export type Area = "storage" | "network" | "console";
@@ -28,7 +29,10 @@ const INNOCENT: Readonly<Record<Area, ReadonlySet<string>>> = {
 };
 
 /** Address -> because, for every protected device. */
-export function protect(devices: readonly Device[], facts: ProtectionFacts): ReadonlyMap<PciAddress, string> {
+export function protect(
+  devices: readonly Device[],
+  facts: ProtectionFacts,
+): ReadonlyMap<PciAddress, Protection> {
   const needed = new Map(facts.needed.map(({ address, because }) => [address, because]));
   const protections = new Map<PciAddress, string>();
   for (const device of devices) {
@@ -47,7 +51,9 @@ export function protect(devices: readonly Device[], facts: ProtectionFacts): Rea
       );
     }
   }
-  return protections;
+  return new Map(
+    [...protections].map(([address, because]) => [address, { because, level: "hard", isLiftable: false }]),
+  );
 }
 
 function becauseOf(device: Device, facts: ProtectionFacts): string | undefined {

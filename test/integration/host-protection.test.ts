@@ -47,7 +47,8 @@ function network(sysfs: Sysfs, name: string, address: string | null): Sysfs {
 }
 
 async function protectedBy(sysfs: Sysfs): Promise<Readonly<Record<string, string>>> {
-  return Object.fromEntries(readProtections(sysfs.root, await scanOnce(sysfs.root)));
+  const protections = readProtections(sysfs.root, await scanOnce(sysfs.root));
+  return Object.fromEntries([...protections].map(([address, { because }]) => [address, because]));
 }
 
 describe("protected devices", () => {

@@ -2,8 +2,16 @@
 import { type PciAddress, parseAddress, qemuIdOf } from "../../src/core/address.js";
 import { type Device, identityOf } from "../../src/core/device.js";
 import type { Lease } from "../../src/core/lease.js";
-import type { Policy, Rule } from "../../src/core/policy.js";
-import { compileSelector } from "../../src/core/selector.js";
+import {
+  type BatchRule,
+  DEFAULT_TRAITS,
+  type Policy,
+  type Rule,
+  type RuleTraits,
+  vmsOf,
+} from "../../src/core/policy.js";
+import type { Protection } from "../../src/core/protection.js";
+import { compileSelector, type RawSelector } from "../../src/core/selector.js";
 import type { Attached, Port, VmProcess, VmStatus, VmView } from "../../src/core/vm.js";
 import { emptyWorld, type World } from "../../src/core/world.js";
 
@@ -36,19 +44,28 @@ export function aDevice(address: string, facts: Partial<Omit<Device, "address">>
   };
 }
 
-export function aRule(name: string, match: Record<string, string | string[]>, vm: string): Rule {
+export function aRule(
+  name: string,
+  match: RawSelector,
+  vm: string,
+  traits: Partial<RuleTraits> = {},
+): BatchRule {
   const selector = compileSelector(match);
   if (!selector.ok) {
     throw new Error(JSON.stringify(selector.error));
   }
-  return { name, match: selector.value, mode: "batch", vm };
+  return { ...DEFAULT_TRAITS, name, match: selector.value, mode: "batch", vm, ...traits };
 }
 
 export function aPolicy(rules: readonly Rule[], facts: Partial<Policy> = {}): Policy {
-  const vms = [...new Set(["a", ...rules.map((rule) => rule.vm)])];
+  const vms = [...new Set(["a", ...rules.flatMap(vmsOf)])];
   return {
     vms: vms.map((name) => ({ name, qmp: `/run/${name}.sock` })),
     rules,
+    never: [],
+    allow: null,
+    protect: [],
+    settleMs: 2_000,
     limits: { detachPerChange: 1, keepAfterVmGoneMs: 60_000 },
     sources: { udevadm: true, udevDatabase: true, sysfsPolling: "auto", rescanMs: 30_000 },
     version: "v1",
@@ -138,4 +155,9 @@ export function aWorld(facts: WorldFacts = {}, more: Partial<World> = {}): World
     leases: new Map((facts.leases ?? []).map((lease) => [lease.address, lease])),
     ...more,
   };
+}
+
+/** A device that the host stands on. */
+export function protectedBy(because: string, facts: Partial<Protection> = {}): Protection {
+  return { because, level: "hard", isLiftable: true, ...facts };
 }

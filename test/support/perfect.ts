@@ -139,7 +139,14 @@ function drivers(world: World, changed: ReadonlyMap<string, string | null>): Sig
   const devices = [...world.devices.values()].map((device) =>
     changed.has(device.address) ? { ...device, driver: changed.get(device.address) ?? null } : device,
   );
-  return { kind: "host-seen", atMs: world.nowMs, source: "step", devices, protections: world.protections };
+  return {
+    kind: "host-seen",
+    atMs: world.nowMs,
+    source: "step",
+    devices,
+    protections: world.protections,
+    dma: world.dma,
+  };
 }
 
 function view(world: World, vm: string, edit: (view: VmView) => VmView): Signal {

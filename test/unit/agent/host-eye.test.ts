@@ -15,6 +15,7 @@ function eyeWith() {
       });
     },
     protections: () => Promise.resolve(new Map()),
+    dma: () => ({ weaknesses: [] }),
     now: () => 0,
   });
   const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -58,6 +59,7 @@ describe("HostEye", () => {
     const eye = new HostEye({
       scan: () => (fails ? Promise.reject(new Error("gone")) : Promise.resolve([])),
       protections: () => Promise.resolve(new Map()),
+      dma: () => ({ weaknesses: [] }),
       now: () => 7,
     });
     await expect(eye.look("start")).rejects.toThrow("gone");

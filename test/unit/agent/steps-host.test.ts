@@ -17,7 +17,12 @@ function stage(holders: readonly number[], leases: readonly Lease[] = [], device
   const tools: Tools = {
     world: () => world,
     now: () => 0,
-    eye: new HostEye({ scan: async () => [device], protections: async () => new Map(), now: () => 0 }),
+    eye: new HostEye({
+      scan: async () => [device],
+      protections: async () => new Map(),
+      dma: () => ({ weaknesses: [] }),
+      now: () => 0,
+    }),
     leases: new LeaseBook(store, leases, () => undefined),
     host: { holders: async () => holders } as unknown as HostHands,
     vm: () => undefined,

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { formatIssues, parseConfig } from "../../../src/config/load.js";
 import type { Policy } from "../../../src/core/policy.js";
+import { vmsOf } from "../../../src/core/policy.js";
 import { evaluateSelector } from "../../../src/core/selector.js";
 import { aDevice } from "../../support/builders.js";
 
@@ -60,7 +61,7 @@ describe("the file", () => {
   it("may be the example that contrib/ gives, whose defaults are the real ones", () => {
     const text = readFileSync(first, "utf8");
     const policy = policyOf(text, "first.yaml");
-    expect(policy.rules.map((rule) => [rule.name, rule.vm])).toEqual([
+    expect(policy.rules.map((rule) => [rule.name, ...vmsOf(rule)])).toEqual([
       ["nvidia", "desk"],
       ["rear-usb-card", "media"],
     ]);

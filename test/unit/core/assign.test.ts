@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
 import { describeHeld } from "../../../src/core/held.js";
-import { aDevice, aLease, anAddress, aPolicy, aRule, aWorld } from "../../support/builders.js";
+import { aDevice, aLease, anAddress, aPolicy, aRule, aWorld, protectedBy } from "../../support/builders.js";
 
 const gpu = anAddress("0000:65:00.0");
 const audio = anAddress("0000:65:00.1");
@@ -86,7 +86,7 @@ describe("assign", () => {
       aDevice("0000:61:00.0"),
       aDevice("0000:62:00.0", { iommuGroup: null }),
     ];
-    const protections = new Map([[anAddress("0000:61:00.0"), "the root file system is on it"]]);
+    const protections = new Map([[anAddress("0000:61:00.0"), protectedBy("the root file system is on it")]]);
     expect(heldReasons(aWorld({ devices, policy }, { protections }))).toEqual([
       ["0000:60:00.0", "protected"],
       ["0000:61:00.0", "protected"],
@@ -97,7 +97,7 @@ describe("assign", () => {
   it("holds a device that shares its IOMMU group with a protected one", () => {
     const policy = aPolicy([aRule("gpu", { address: gpu }, "a")]);
     const devices = [aDevice(gpu), aDevice(audio, { driver: null })];
-    const protections = new Map([[audio, "it has the root disk"]]);
+    const protections = new Map([[audio, protectedBy("it has the root disk")]]);
     expect(heldReasons(aWorld({ devices, policy }, { protections }))).toEqual([[gpu, "iommu-group-unfit"]]);
   });
 

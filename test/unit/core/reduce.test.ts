@@ -34,7 +34,14 @@ const deleted: Signal = { kind: "device-deleted", atMs: 1_000_100, vm: "a", id }
 const detach: Step = { kind: "detach", vm: "a", id, address: gpu, why: "test" };
 
 function seen(devices: readonly (typeof device)[], atMs = 1_000_200): Signal {
-  return { kind: "host-seen", atMs, source: "udevadm", devices, protections: new Map() };
+  return {
+    kind: "host-seen",
+    atMs,
+    source: "udevadm",
+    devices,
+    protections: new Map(),
+    dma: { weaknesses: [] },
+  };
 }
 function ended(step: Step, outcome: Outcome, atMs = 1_000_000): Signal {
   return { kind: "step-ended", atMs, lane: "a", step, outcome };

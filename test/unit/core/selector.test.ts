@@ -15,7 +15,7 @@ type Raw = Parameters<typeof compileSelector>[0];
 function compile(raw: Raw) {
   const compiled = compileSelector(raw);
   if (!compiled.ok) {
-    throw new Error(compiled.error.map(({ key, message }) => `${key} ${message}`).join("; "));
+    throw new Error(compiled.error.map(({ path, message }) => `${path.join(".")} ${message}`).join("; "));
   }
   return compiled.value;
 }
@@ -97,8 +97,8 @@ describe("a selector", () => {
 
   it("carries the remarks of its values with their place", () => {
     expect(compile({ address: ["01:*", "0000:C1:*"], vendor: "86" }).remarks).toEqual([
-      { key: "address", item: 1, character: 5, message: expect.stringContaining("lower case") },
-      { key: "vendor", character: 0, message: expect.stringContaining("2 digits"), hint: "write 0086" },
+      { path: ["address", 1], character: 5, message: expect.stringContaining("lower case") },
+      { path: ["vendor"], character: 0, message: expect.stringContaining("2 digits"), hint: "write 0086" },
     ]);
   });
 });
@@ -115,22 +115,22 @@ describe("a broken selector", () => {
     expect(compiled).toMatchObject({
       ok: false,
       error: [
-        { key: "address", item: 1, character: 0, hint: expect.stringContaining("01:*") },
-        { key: "vendor", character: 1 },
-        { key: "vendr", hint: "keys: address, vendor, device, class" },
-        { key: "class", message: expect.stringContaining("no value") },
+        { path: ["address", 1], character: 0, hint: expect.stringContaining("01:*") },
+        { path: ["vendor"], character: 1 },
+        { path: ["vendr"], hint: "keys: address, vendor, device, class" },
+        { path: ["class"], message: expect.stringContaining("no value") },
       ],
     });
   });
 
   it.each(["constructor", "__proto__x", "toString"])("does not take %s for a key", (key) => {
-    expect(compileSelector({ [key]: "x" })).toMatchObject({ ok: false, error: [{ key }] });
+    expect(compileSelector({ [key]: "x" })).toMatchObject({ ok: false, error: [{ path: [key] }] });
   });
 
   it("is one that selects by nothing", () => {
     expect(compileSelector({})).toMatchObject({
       ok: false,
-      error: [{ key: "", message: "selects by nothing" }],
+      error: [{ path: [], message: "selects by nothing" }],
     });
   });
 });

@@ -7,10 +7,9 @@ import { basename, dirname, join } from "node:path";
 import { messageOf } from "../base/error.js";
 import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
-import type { Protection } from "../core/protection.js";
+import { type Area, type Protection, type ProtectionFacts, protect } from "../core/protection.js";
 import { readTextIfAny } from "./device-facts.js";
 import { errnoOf } from "./error.js";
-import { type Area, type ProtectionFacts, protect } from "./protection.js";
 import type { HostRoot } from "./root.js";
 
 /** Devices that the host needs, and why, as of now. */
@@ -18,7 +17,12 @@ export function readProtections(
   root: HostRoot,
   devices: readonly Device[],
 ): ReadonlyMap<PciAddress, Protection> {
-  return protect(devices, new Gathering(root).facts());
+  return protect(devices, gatherProtectionFacts(root));
+}
+
+/** What the host stands on, as far as it can be told; plain JSON, so that a recording can carry it. */
+export function gatherProtectionFacts(root: HostRoot): ProtectionFacts {
+  return new Gathering(root).facts();
 }
 
 /** File systems whose blocks come over the network. */

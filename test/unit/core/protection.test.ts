@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type ProtectionFacts, protect } from "../../../src/host/protection.js";
+import { type ProtectionFacts, protect } from "../../../src/core/protection.js";
 import { aDevice, anAddress } from "../../support/builders.js";
 
 const nothing: ProtectionFacts = { needed: [], unknown: [], isConsoleOnScreen: false };
@@ -17,12 +17,16 @@ function protectedBy(facts: Partial<ProtectionFacts>): readonly string[] {
 
 describe("protection", () => {
   it("covers bridges, and nothing else that the host does not need", () => {
-    expect(protect(all, nothing)).toEqual(new Map([[bridge.address, "it is a bridge"]]));
+    expect(protect(all, nothing)).toEqual(
+      new Map([[bridge.address, { because: "it is a bridge", level: "hard", isLiftable: false }]]),
+    );
   });
 
   it("covers what something the host stands on leads to, and says why", () => {
     const needed = [{ address: anAddress("0000:03:00.0"), because: "it carries what is mounted at /" }];
-    expect(protect(all, { ...nothing, needed }).get(disk.address)).toBe("it carries what is mounted at /");
+    expect(protect(all, { ...nothing, needed }).get(disk.address)?.because).toBe(
+      "it carries what is mounted at /",
+    );
   });
 
   it("covers the boot VGA only while the console is on a screen", () => {

@@ -25,7 +25,7 @@ import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 
 export interface Ingredients {
@@ -71,7 +71,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
@@ -117,7 +117,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
@@ -137,6 +137,10 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     abandon: () => agent.abandon(),
   };
+}
+
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
 }
 
 function toSignal(wake: HostWake): Signal {

@@ -5,8 +5,7 @@
 import { posix } from "node:path";
 import { err, ok, type Result } from "../base/result.js";
 import { DEFAULT_TRAITS, type Policy, type Rule } from "../core/policy.js";
-import { compileSelector } from "../core/selector.js";
-import type { SelectorIssue } from "../core/selector-key.js";
+import { compileSelector, type SelectorIssue } from "../core/selector.js";
 import type { ConfigDocument } from "./document.js";
 import type { Finding } from "./issue.js";
 import type { ConfigFile } from "./schema.js";

@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -78,8 +79,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   const scanner = createScanner(root);
   const eye = new HostEye({
     scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
+    protections: (devices) =>
+      readProtections(root, devices, {
+        folders: [parts.folder.path],
+        operator: (agent.world.policy ?? policy).protect,
+      }),
+    dma: () => readDmaSafety(root),
     now,
   });
   const links = openLinks(parts);

@@ -21,7 +21,7 @@ import type { StateFolder } from "../host/state-folder.js";
 import { type HostWake, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
@@ -76,17 +76,8 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root);
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) =>
-      readProtections(root, devices, {
-        folders: [parts.folder.path],
-        operator: (agent.world.policy ?? policy).protect,
-      }),
-    dma: () => readDmaSafety(root),
-    now,
-  });
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
   const links = openLinks(parts);
   const wakes$ = watchHost({
     root,
@@ -141,6 +132,17 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       await log.close();
     },
     abandon: () => agent.abandon(),
+  };
+}
+
+function hostLook({ root, folder, edge }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root);
+  return {
+    scan: () => scanner.scan(),
+    protections: (devices) =>
+      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
+    dma: () => readDmaSafety(root),
+    now: edge.now,
   };
 }
 

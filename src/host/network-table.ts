@@ -92,17 +92,16 @@ export function parseAddresses6(text: string): { readonly name: string; readonly
 
 /** The established connections of /proc/PID/net/tcp and tcp6, but for those that never leave the host. */
 export function parseConnections(...texts: readonly string[]): Connection[] {
-  const ends = texts
-    .flatMap(linesOf)
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, , , state]) => state === ESTABLISHED);
-  const pairs = new Set(ends.map(([, local, remote]) => `${local} ${remote}`));
-  return ends.flatMap(([, local = "", remote = ""]) => {
-    const [from, to] = [endOf(local), endOf(remote)];
-    // Both ends of a connection within the host are in the table.
-    const isInside = pairs.has(`${remote} ${local}`);
-    return from === undefined || to === undefined || isInside ? [] : [{ local: from, remote: to }];
+  const ends = texts.flatMap(linesOf).flatMap((line) => {
+    const [, from = "", to = "", state] = line.trim().split(/\s+/);
+    const [local, remote] = [endOf(from), endOf(to)];
+    return state !== ESTABLISHED || local === undefined || remote === undefined ? [] : [{ local, remote }];
   });
+  const pairs = new Set(ends.map(({ local, remote }) => `${local.key} ${remote.key}`));
+  // Both ends of a connection within the host are in the tables.
+  return ends
+    .filter(({ local, remote }) => !pairs.has(`${remote.key} ${local.key}`) && !isLoopback(local.address))
+    .map(({ local, remote }) => ({ local: local.address, remote: remote.address }));
 }
 
 /** Reads an address as people write it; `undefined` for anything else, names above all. */
@@ -114,11 +113,12 @@ export function parseIp(text: string): IpAddress | undefined {
       ? undefined
       : { bits: 32, value: bytes.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n) };
   }
-  const [head = "", tail] = text.split("::");
+  const [head = "", tail, ...more] = text.split("::");
   const words = (part: string): string[] => part.split(":").filter((word) => word !== "");
   const [before, after] = [words(head), words(tail ?? "")];
   const missing = 8 - before.length - after.length;
-  const isWhole = tail === undefined ? missing === 0 : missing > 0;
+  const isTorn = more.length > 0 || /:::|^:(?!:)|(?<!:):$/.test(text);
+  const isWhole = !isTorn && (tail === undefined ? missing === 0 : missing > 0);
   const all = [...before, ...Array.from({ length: Math.max(0, missing) }, () => "0"), ...after];
   return isWhole && all.every((part) => /^[0-9a-f]{1,4}$/i.test(part))
     ? { bits: 128, value: all.reduce((sum, part) => (sum << 16n) + BigInt(`0x${part}`), 0n) }
@@ -149,9 +149,14 @@ function contains({ network, prefixLength }: Route, address: IpAddress): boolean
   return network.bits === address.bits && network.value >> rest === address.value >> rest;
 }
 
-/** An end such as `0101A8C0:0016`, or with 32 digits. */
-function endOf(text: string): IpAddress | undefined {
-  const [digits = ""] = text.split(":");
+/** An end such as `0101A8C0:0016`, or with 32 digits. The key is the same for one end in either table. */
+function endOf(text: string): { readonly address: IpAddress; readonly key: string } | undefined {
+  const [digits = "", port = ""] = text.split(":");
+  const address = addressIn(digits);
+  return address === undefined ? undefined : { address, key: `${address.bits} ${address.value} ${port}` };
+}
+
+function addressIn(digits: string): IpAddress | undefined {
   if (isHex(digits, 8)) {
     return { bits: 32, value: word(digits) };
   }
@@ -161,6 +166,10 @@ function endOf(text: string): IpAddress | undefined {
   const words = digits.match(/.{8}/g) ?? [];
   const value = words.reduce((sum, part) => (sum << 32n) + word(part), 0n);
   return value >> 32n === MAPPED ? { bits: 32, value: value & 0xffff_ffffn } : { bits: 128, value };
+}
+
+function isLoopback({ bits, value }: IpAddress): boolean {
+  return bits === 32 ? value >> 24n === 127n : value === 1n;
 }
 
 /** An integer of the machine as the four bytes that it is in a packet. */

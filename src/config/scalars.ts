@@ -46,7 +46,7 @@ export const socketPath = z
 
 /** `true` or `false`. */
 export const flag = z
-  .union([z.literal("true"), z.literal("false"), z.boolean()], { error: "expected true or false" })
+  .union([z.boolean(), z.literal("true"), z.literal("false")], { error: "expected true or false" })
   .transform((value) => value === true || value === "true");
 
 /** A whole number of a range; negative ones have a minus. */

@@ -28,7 +28,7 @@ const expectation = z.strictObject(
 /** Keys of a rule, ready to be spread into its shape. */
 export const traitKeys = {
   priority: integer(-HIGHEST_PRIORITY, HIGHEST_PRIORITY)
-    .default(DEFAULT_TRAITS.priority)
+    .prefault(DEFAULT_TRAITS.priority)
     .describe("Higher goes first; rules of one priority go in the order of the file"),
   unit: choice(UNIT_KINDS).default(DEFAULT_TRAITS.unit).describe("What is claimed together, all or none"),
   companions: choice(COMPANION_CHOICES)
@@ -49,7 +49,7 @@ export const traitKeys = {
     .default(DEFAULT_TRAITS.whenDown)
     .describe("While the VM is down: keep its devices for it, or let the next rule have them"),
   preempt: flag
-    .default(DEFAULT_TRAITS.preempt)
+    .prefault(DEFAULT_TRAITS.preempt)
     .describe("Take devices out of VMs whose rule has a strictly lower priority"),
   release: choice(RELEASE_CHOICES)
     .default(DEFAULT_TRAITS.release)
@@ -65,10 +65,10 @@ export const traitKeys = {
     .optional()
     .describe("Take what the host needs: only with an exact address or path, and expect"),
   takeConfigured: flag
-    .default(DEFAULT_TRAITS.takeConfigured)
+    .prefault(DEFAULT_TRAITS.takeConfigured)
     .describe("Take a device that is merely in use, such as a network interface that is up"),
   acceptUnsafe: flag
-    .default(DEFAULT_TRAITS.acceptUnsafe)
+    .prefault(DEFAULT_TRAITS.acceptUnsafe)
     .describe("Take devices although the host does not keep their DMA and interrupts apart"),
   port: qemuId.optional().describe("Bus name of the port to use; any free one where this is not said"),
   device: z

@@ -38,7 +38,7 @@ const vm = z.strictObject(
 const limits = z.strictObject(
   {
     detachPerChange: integer(0, MOST_DETACHED)
-      .default(1)
+      .prefault(1)
       .describe("How many attached devices one change of the file may take from VMs"),
     keepAfterVmGone: duration(0)
       .prefault("60s")
@@ -49,12 +49,12 @@ const limits = z.strictObject(
 
 const sources = z.strictObject(
   {
-    udevadm: flag.default(true),
-    udevDatabase: flag.default(true),
+    udevadm: flag.prefault(true).describe("Listen to udev's events"),
+    udevDatabase: flag.prefault(true).describe("Watch udev's database in /run/udev/data"),
     sysfsPolling: z
       .union([z.literal("auto"), flag], { error: "expected true, false or auto" })
       .default("auto")
-      .describe("auto: only while no event source works"),
+      .describe("Look at sysfs again and again; auto: only while no event source works"),
     rescan: z
       .union([z.literal("off").transform(() => null), duration(SHORTEST_RESCAN_MS)], {
         error: "expected a duration of at least 1s, such as 30s, or off",
@@ -68,16 +68,18 @@ const sources = z.strictObject(
 /** The file as a whole. */
 export const configSchema = z.strictObject(
   {
-    vms: z.array(vm, { error: "expected a list of VMs" }),
-    rules: z.array(rule, { error: "expected a list of rules" }),
+    vms: z.array(vm, { error: "expected a list of VMs" }).describe("The VMs that rules may give devices to"),
+    rules: z
+      .array(rule, { error: "expected a list of rules" })
+      .describe("Which devices go to which VM; in this order where priorities are equal"),
     never: selectors.optional().describe("Devices that nobody gets, whatever a rule says"),
     allow: selectors.optional().describe("Where present, nothing outside of it is given to anybody"),
     protect: selectors.optional().describe("Devices that the host needs"),
     settle: duration(0)
       .prefault("2s")
       .describe("How long no device may have come or gone before select rules choose"),
-    limits: limits.prefault({}),
-    sources: sources.prefault({}),
+    limits: limits.prefault({}).describe("What a change or a lost VM may cost"),
+    sources: sources.prefault({}).describe("How devices that come and go are seen"),
   },
   { error: "expected a map with vms and rules" },
 );

@@ -8,9 +8,26 @@ import { compileAt } from "./selection.js";
 
 type RawRule = ConfigFile["rules"][number];
 
-/** Facts whose classes are decimal numbers, and those whose classes are four hex digits. */
-const DECIMAL_KEYS: readonly GroupKey[] = ["numaNode", "iommuGroup"];
-const ID_KEYS: readonly GroupKey[] = ["vendor", "device"];
+/** What the classes of a fact are called, where not by addresses. */
+const DECIMAL = { form: /^(?:0|[1-9]\d{0,8})$/, expected: 'a number, such as "0"' };
+const FOUR_DIGITS = { form: /^[0-9a-f]{4}$/i, expected: 'four hex digits, such as "10de"' };
+const ADDRESS = {
+  form: /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i,
+  expected: "a full address, such as 0000:65:00.0",
+};
+const CLASS_NAMES: Readonly<Record<GroupKey, { readonly form: RegExp; readonly expected: string }>> = {
+  address: ADDRESS,
+  card: { form: /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]$/i, expected: "a full slot, such as 0000:65:00" },
+  class: { form: /^[0-9a-f]{4}$/i, expected: 'four hex digits, such as "0300"' },
+  device: FOUR_DIGITS,
+  iommuGroup: DECIMAL,
+  numaNode: DECIMAL,
+  physfn: ADDRESS,
+  root: ADDRESS,
+  vendor: FOUR_DIGITS,
+};
+/** Classes of devices whose fact is not known, and of those that have no such fact. */
+const WORDS = ["unknown", "none"];
 
 /** What group says beyond match and traits; `null` where that cannot be made out. */
 export function groupingOf(
@@ -62,6 +79,9 @@ function namedClasses(
     "another class has this name",
   );
   const compiled = classes.flatMap(({ name, match }, index) => {
+    if (WORDS.includes(name)) {
+      complaints.refuse([...path, index, "name"], "is taken: it means devices that are in no class");
+    }
     const selector = compileAt(match, [...path, index, "match"], complaints);
     return selector === null ? [] : [{ name, match: selector }];
   });
@@ -143,16 +163,21 @@ function classNameOf(name: string, raw: RawRule): string {
 }
 
 function refuseStrangeClass(name: string, raw: RawRule, path: Path, complaints: Complaints): void {
+  if (WORDS.includes(name)) {
+    return;
+  }
   if (raw.classes !== undefined) {
     complaints.refuseStray(path, name, {
       noun: "class",
       names: raw.classes.map((entry) => entry.name),
       hint: "add it to classes, or name one that is there",
     });
-  } else if (raw.by !== undefined && DECIMAL_KEYS.includes(raw.by) && !/^(?:0|[1-9]\d{0,8})$/.test(name)) {
-    complaints.refuseKey(path, `is no ${raw.by}: expected a number, such as "0"`);
-  } else if (raw.by !== undefined && ID_KEYS.includes(raw.by) && !/^[0-9a-f]{4}$/i.test(name)) {
-    complaints.refuseKey(path, `is no ${raw.by}: expected four hex digits, such as "10de"`);
+  } else if (raw.by !== undefined && !CLASS_NAMES[raw.by].form.test(name)) {
+    complaints.refuseKey(
+      path,
+      `is no ${raw.by}: expected ${CLASS_NAMES[raw.by].expected}`,
+      "for classes with names of your own, write classes instead of by",
+    );
   }
 }
 

@@ -63,7 +63,7 @@ function refuseBlindOverride(raw: RawRule, path: Path, complaints: Complaints): 
   }
   const place = [...path, "override"];
   const missing = IDS_OF_OVERRIDE.filter((key) => raw.expect?.[key] === undefined);
-  if (!isExact(raw.match?.address, (text) => parseAddress(text) !== undefined) && !isExactPath(raw)) {
+  if (!isExact(raw.match?.address, (text) => parseAddress(text) !== undefined) && !hasExactPath(raw)) {
     complaints.refuse(
       place,
       "needs an exact address or path in match: a pattern never takes what the host needs",
@@ -78,7 +78,8 @@ function refuseBlindOverride(raw: RawRule, path: Path, complaints: Complaints): 
   }
 }
 
-function isExactPath(raw: RawRule): boolean {
+/** Whether every path in the rule's match is written out in full. */
+export function hasExactPath(raw: RawRule): boolean {
   return isExact(raw.match?.path, (text) => EXACT_PATH.test(text));
 }
 

@@ -5,7 +5,7 @@ import { type RULE_MODES, type Rule, vmsOf } from "../core/policy.js";
 import type { Complaints, KnownNames, Path } from "./complaints.js";
 import { groupingOf } from "./rule-group.js";
 import { selectionOf } from "./rule-select.js";
-import { traitsOf } from "./rule-traits.js";
+import { hasExactPath, traitsOf } from "./rule-traits.js";
 import type { ConfigFile } from "./schema.js";
 import { compileRule } from "./selection.js";
 
@@ -125,8 +125,11 @@ function mayTakeSeveral(raw: RawRule, rule: Rule): boolean {
   if (rule.mode === "select") {
     return rule.alternatives.some(({ count }) => count.max > 1);
   }
-  const slots = new Set([raw.match?.address ?? ""].flat().map((text) => FIXED_SLOT.exec(text)?.[1] ?? null));
-  const isOneFunction = slots.size === 1 && rule.match.exactAddresses.length === 1;
-  const isOneCard = slots.size === 1 && !slots.has(null) && rule.unit !== "function";
-  return !isOneFunction && !isOneCard;
+  const [addresses, paths] = [raw.match?.address, raw.match?.path].map((texts) => [texts ?? []].flat());
+  if (paths?.length === 1 && hasExactPath(raw)) {
+    return false;
+  }
+  const slots = new Set(addresses?.map((text) => FIXED_SLOT.exec(text)?.[1] ?? null));
+  const isOneCard = slots.size === 1 && !slots.has(null);
+  return !isOneCard || (rule.unit === "function" && rule.match.exactAddresses.length !== 1);
 }

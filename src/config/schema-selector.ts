@@ -17,6 +17,7 @@ const decimals = z.union([decimal, z.array(decimal)], { error: "expected a numbe
 
 /** `true` and `false`, and `unknown`, which only core knows to be more than a typing error. */
 const claim = z.union([text, z.boolean().transform(String)], { error: "expected true or false" });
+const claims = z.union([claim, z.array(claim)], { error: "expected true or false, or a list of them" });
 
 const patternsByName = z.record(z.string(), patterns, {
   error: "expected a map of names, each with a text or a list of texts",
@@ -49,9 +50,9 @@ export const selector = z
         .describe("Number of the IOMMU group. Changes with firmware and kernel."),
       root: patterns.optional().describe("Address of the root port above the device"),
       physfn: patterns.optional().describe("Address of the physical function: selects its VFs"),
-      isVf: claim.optional().describe("Whether it is a virtual function"),
+      isVf: claims.optional().describe("Whether it is a virtual function"),
       serial: patterns.optional().describe("PCIe device serial number, such as 00-11-22-ff-ff-33-44-55"),
-      bootVga: claim.optional().describe("Whether the firmware used it as the boot display"),
+      bootVga: claims.optional().describe("Whether the firmware used it as the boot display"),
       memory: patterns.optional().describe("Sum of the memory BARs with a comparison, such as >=8G"),
       udev: patternsByName.optional().describe("udev properties by name"),
       sysfs: patternsByName.optional().describe("sysfs attributes by name"),

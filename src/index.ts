@@ -9,7 +9,6 @@ export {
   compilePattern,
   PatternError,
 } from "./core/face.js";
-export type { SelectableDevice } from "./core/fact.js";
 export type { LspciDevice, LspciOption } from "./core/lspci.js";
 export {
   type NovaAddressMap,
@@ -23,8 +22,12 @@ export type { Policy } from "./core/policy.js";
 export {
   compileSelector,
   evaluateSelector,
+  type RawSelector,
+  type RawValue,
+  type SelectableDevice,
   type Selector,
+  type SelectorIssue,
   type SelectorVerdict,
 } from "./core/selector.js";
-export type { KeyVerdict, RawSelector, RawValue, SelectorIssue } from "./core/selector-key.js";
+export type { KeyVerdict } from "./core/selector-key.js";
 export { emptyWorld, type World } from "./core/world.js";

@@ -2,6 +2,7 @@
  * Rules of mode `group`: how the devices are told apart, and which VM each class goes to.
  */
 import type { Classifier, Destination, GroupKey, GroupRule, SpreadTarget } from "../core/policy.js";
+import { NONE, UNKNOWN } from "../core/selector-key.js";
 import type { Complaints, Path } from "./complaints.js";
 import type { ConfigFile } from "./schema.js";
 import { compileAt } from "./selection.js";
@@ -27,7 +28,7 @@ const CLASS_NAMES: Readonly<Record<GroupKey, { readonly form: RegExp; readonly e
   vendor: FOUR_DIGITS,
 };
 /** Classes of devices whose fact is not known, and of those that have no such fact. */
-const WORDS = ["unknown", "none"];
+const WORDS: readonly string[] = [UNKNOWN, NONE];
 
 /** What group says beyond match and traits; `null` where that cannot be made out. */
 export function groupingOf(

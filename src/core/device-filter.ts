@@ -1,6 +1,7 @@
 /** What the keys `lspci` and `when` are made of: a question about several facts of a device at once. */
+
 import type { PciAddress } from "./address.js";
-import type { SelectableDevice } from "./fact.js";
+import type { SelectableDevice } from "./selector.js";
 import type { Verdict } from "./verdict.js";
 import type { FactWishes } from "./wishes.js";
 

@@ -5,18 +5,19 @@
  * false; udev and sysfs are maps. A fact that is known to be absent is the empty text, and -1 for iommuGroup.
  * One that is not known cannot be read at all: reading it throws, and so leaves the expression open (semantics.md 3).
  */
+
 import {
   FACT_KEYS,
   type Fact,
   type FactKey,
   factOf,
-  type SelectableDevice,
   sysfsFactOf,
   UDEV_UNFINISHED,
   udevFactOf,
   whyAttributeUnknown,
   whyUnknown,
 } from "./fact.js";
+import type { SelectableDevice } from "./selector.js";
 
 /** Thrown inside of an evaluation where it touches what is not known; the message says what that is. */
 export class FactUnknownError extends Error {}

@@ -21,8 +21,9 @@ import {
   typeOfFact,
   variablesOf,
 } from "./expression-facts.js";
-import { FACT_KEYS, type FactKey, type SelectableDevice } from "./fact.js";
+import { FACT_KEYS, type FactKey } from "./fact.js";
 import type { PatternIssue } from "./pattern.js";
+import type { SelectableDevice } from "./selector.js";
 import { attributeRefusal } from "./sysfs-name.js";
 import type { Verdict } from "./verdict.js";
 

@@ -3,11 +3,8 @@
  *
  * Owns how a fact is read off a device and how the lack of it is put into words (semantics.md 3). Zero is a value.
  */
-import type { Device } from "./device.js";
 import { formatSize } from "./memory-size.js";
-
-/** The facts of a device that selectors look at. */
-export type SelectableDevice = Omit<Device, "appearance" | "parent" | "rootBus">;
+import type { SelectableDevice } from "./selector.js";
 
 /** A fact of a device: a value, `null` where it is known to have none, `undefined` where that is not known. */
 export type Fact = string | null | undefined;

@@ -6,11 +6,13 @@
  * A filter is a number per field, not a pattern: fields that are missing on the left are any, so is an empty one and
  * `*`, and an address without a domain means every domain. Only a class may leave single digits open, with `x`.
  */
+
 import { err, ok, type Result } from "../base/result.js";
 import { addressParts, formatAddress, type PciAddress } from "./address.js";
 import type { DeviceFilter } from "./device-filter.js";
-import { factOf, type SelectableDevice, whyUnknown } from "./fact.js";
+import { factOf, whyUnknown } from "./fact.js";
 import type { PatternIssue } from "./pattern.js";
+import type { SelectableDevice } from "./selector.js";
 import type { Verdict } from "./verdict.js";
 import { NO_WISHES } from "./wishes.js";
 

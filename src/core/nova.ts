@@ -6,9 +6,10 @@
  * left aside. A spec that names exactly one address also means the VFs of that function, if it has any.
  * What cannot be said as a selector is refused, never widened.
  */
+
 import { err, ok, type Result } from "../base/result.js";
 import { type NovaField, translateNovaRegex } from "./nova-regex.js";
-import type { RawSelector } from "./selector-key.js";
+import type { RawSelector } from "./selector.js";
 
 /** One regular expression for each field of an address; a field that is missing is any. */
 export type NovaAddressMap = Partial<Readonly<Record<NovaField, string>>>;

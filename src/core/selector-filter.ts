@@ -1,18 +1,12 @@
 /** The keys `lspci` and `when`: values that are filters of their own over several facts. Any of them is enough. */
+
 import { err, ok, type Result } from "../base/result.js";
 import type { DeviceFilter } from "./device-filter.js";
 import { compileExpression } from "./expression.js";
-import type { SelectableDevice } from "./fact.js";
 import { compileLspciFilter, LSPCI_OPTIONS } from "./lspci.js";
 import type { PatternIssue } from "./pattern.js";
-import {
-  type CompiledKey,
-  locateIssue,
-  pathOfItem,
-  type RawValue,
-  type SelectorPath,
-  textsOf,
-} from "./selector-key.js";
+import type { RawValue, SelectableDevice, SelectorPath } from "./selector.js";
+import { type CompiledKey, locateIssue, pathOfItem, textsOf } from "./selector-key.js";
 import { anyOf } from "./verdict.js";
 import { unionOfWishes } from "./wishes.js";
 

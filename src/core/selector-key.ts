@@ -6,28 +6,11 @@
  */
 import { err, ok, type Result } from "../base/result.js";
 import type { PciAddress } from "./address.js";
-import type { Fact, SelectableDevice } from "./fact.js";
+import type { Fact } from "./fact.js";
 import type { PatternIssue, ValuePattern } from "./pattern.js";
+import type { RawValue, SelectableDevice, SelectorIssue, SelectorPath } from "./selector.js";
 import type { Verdict } from "./verdict.js";
 import { type FactWishes, NO_WISHES } from "./wishes.js";
-
-/** A selector as it is written: values or lists of values by key; `not`, `any` and maps of keys nest. */
-export interface RawSelector {
-  readonly [key: string]: RawValue;
-}
-export type RawValue = string | readonly string[] | RawSelector | readonly RawSelector[];
-
-/** The way to a value: keys as written, and positions in lists; empty where the selector as a whole is meant. */
-export type SelectorPath = readonly (string | number)[];
-
-/** What is wrong with one value of a selector, or worth a remark. */
-export interface SelectorIssue {
-  readonly path: SelectorPath;
-  /** The character of the value, from 0; absent where no character is to blame. */
-  readonly character?: number;
-  readonly message: string;
-  readonly hint?: string;
-}
 
 /** What one key of a selector says about a device. */
 export interface KeyVerdict {

@@ -1,15 +1,9 @@
 /** The keys `udev` and `sysfs`: maps from a name to the values wanted of it. All of the names must hold. */
+
 import { err, ok } from "../base/result.js";
 import { sysfsFactOf, UDEV_UNFINISHED, udevFactOf, whyAttributeUnknown } from "./fact.js";
-import {
-  type CompiledKey,
-  compileFact,
-  type FactSource,
-  type RawValue,
-  type SelectorIssue,
-  type SelectorKey,
-  type SelectorPath,
-} from "./selector-key.js";
+import type { RawValue, SelectorIssue, SelectorPath } from "./selector.js";
+import { type CompiledKey, compileFact, type FactSource, type SelectorKey } from "./selector-key.js";
 import { attributeRefusal } from "./sysfs-name.js";
 import { compileTextPattern } from "./text-pattern.js";
 import { NO_WISHES } from "./wishes.js";

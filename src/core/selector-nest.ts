@@ -1,31 +1,25 @@
 /** The keys `not` (none of these) and `any` (at least one of these), whose values are selectors themselves. */
+
 import { err, ok, type Result } from "../base/result.js";
-import type { SelectableDevice } from "./fact.js";
 import type {
-  CompiledKey,
-  KeyVerdict,
   RawSelector,
   RawValue,
+  SelectableDevice,
+  Selector,
   SelectorIssue,
-  SelectorKey,
   SelectorPath,
-} from "./selector-key.js";
-import { negate, type Verdict } from "./verdict.js";
-import { type FactWishes, unionOfWishes } from "./wishes.js";
+} from "./selector.js";
+import type { CompiledKey, KeyVerdict } from "./selector-key.js";
+import { allOf, negate, type Verdict } from "./verdict.js";
+import { unionOfWishes } from "./wishes.js";
 
 const NEST_KEYS = ["not", "any"] as const;
 type NestKey = (typeof NEST_KEYS)[number];
 
-/** What this file needs of a compiled selector. */
-interface Nested extends Pick<SelectorKey, "isWildcardOnly" | "exactAddresses" | "exactPaths" | "remarks"> {
-  readonly keys: readonly SelectorKey[];
-  readonly wishes: FactWishes;
-}
-
 /** How selectors inside are handled; given by selector.ts, which cannot be imported in a circle. */
-interface Inside<S> {
-  readonly compile: (raw: RawSelector, path: SelectorPath) => Result<S, readonly SelectorIssue[]>;
-  readonly verdictOf: (selector: S, device: SelectableDevice) => Verdict;
+interface Inside {
+  readonly compile: (raw: RawSelector, path: SelectorPath) => Result<Selector, readonly SelectorIssue[]>;
+  readonly verdictOf: (selector: Selector, device: SelectableDevice) => Verdict;
 }
 
 /** Whether a key of a selector is one of these. */
@@ -34,11 +28,11 @@ export function isNestKey(key: string): key is NestKey {
 }
 
 /** Compiles `not` or `any`, or reports everything that is wrong inside. */
-export function compileNest<S extends Nested>(
+export function compileNest(
   key: NestKey,
   written: RawValue,
   path: SelectorPath,
-  inside: Inside<S>,
+  inside: Inside,
 ): CompiledKey {
   const isList = Array.isArray(written);
   const raws: readonly unknown[] = isList ? written : [written];
@@ -67,16 +61,16 @@ export function compileNest<S extends Nested>(
     remarks: selectors.flatMap(({ remarks }) => remarks),
     verdictOf,
     explain: (device, prefix) => {
-      const keys = selectors.flatMap((selector, item) =>
+      const branches = selectors.map((selector, item) =>
         selector.keys.map((nested) => nested.explain(device, `${prefix}${nameOf(item)}`)),
       );
-      return summarise(`${prefix}${key}`, verdictOf(device), keys);
+      return summarise(`${prefix}${key}`, verdictOf(device), branches);
     },
   });
 }
 
 /** What is excluded names nothing; alternatives name something only if each of them does. */
-function factsOf(key: NestKey, selectors: readonly Nested[]) {
+function factsOf(key: NestKey, selectors: readonly Selector[]) {
   return key === "not"
     ? { isWildcardOnly: true, exactAddresses: [], exactPaths: [] }
     : {
@@ -87,10 +81,10 @@ function factsOf(key: NestKey, selectors: readonly Nested[]) {
 }
 
 /** As `anyOf` over the verdicts, but asking no further than the first match. */
-function verdictOfAny<S>(
-  selectors: readonly S[],
+function verdictOfAny(
+  selectors: readonly Selector[],
   device: SelectableDevice,
-  verdictOf: (selector: S, device: SelectableDevice) => Verdict,
+  verdictOf: (selector: Selector, device: SelectableDevice) => Verdict,
 ): Verdict {
   let verdict: Verdict = "no-match";
   for (const selector of selectors) {
@@ -103,10 +97,15 @@ function verdictOfAny<S>(
   return verdict;
 }
 
-function summarise(key: string, verdict: Verdict, keys: readonly KeyVerdict[]): KeyVerdict {
-  const said = { key, verdict, wanted: [], actual: undefined, keys };
-  const why = keys.find((nested) => nested.verdict === "unknown")?.why;
-  return verdict === "unknown" && why !== undefined ? { ...said, why } : said;
+function summarise(key: string, verdict: Verdict, branches: readonly (readonly KeyVerdict[])[]): KeyVerdict {
+  const said = { key, verdict, wanted: [], actual: undefined, keys: branches.flat() };
+  if (verdict !== "unknown") {
+    return said;
+  }
+  // A key that is open in a branch which fails anyway is not what keeps the question open.
+  const open = branches.find((keys) => allOf(keys.map((nested) => nested.verdict)) === "unknown") ?? [];
+  const why = open.find((nested) => nested.verdict === "unknown")?.why;
+  return why === undefined ? said : { ...said, why };
 }
 
 function isMap(raw: unknown): raw is RawSelector {

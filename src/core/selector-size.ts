@@ -1,5 +1,5 @@
 /** How large and how deep a selector may be: far more than anybody writes, far less than could hurt. */
-import type { RawSelector, SelectorIssue, SelectorPath } from "./selector-key.js";
+import type { RawSelector, SelectorIssue, SelectorPath } from "./selector.js";
 
 const DEEPEST = 8;
 const MOST_NODES = 1000;

@@ -10,15 +10,8 @@
 import { err, ok, type Result } from "../base/result.js";
 import type { PciAddress } from "./address.js";
 import { compileAddressPattern } from "./address-pattern.js";
-import {
-  FACT_KEYS,
-  type Fact,
-  type FactKey,
-  factOf,
-  type SelectableDevice,
-  showFact,
-  whyUnknown,
-} from "./fact.js";
+import type { Device } from "./device.js";
+import { FACT_KEYS, type Fact, type FactKey, factOf, showFact, whyUnknown } from "./fact.js";
 import { compileClassPattern, compileIdPattern, compileRevisionPattern } from "./hex-pattern.js";
 import { compileMemoryPattern } from "./memory-size.js";
 import { compileFilterKey, isFilterKey } from "./selector-filter.js";
@@ -27,11 +20,7 @@ import {
   compileFact,
   type FactSource,
   type KeyVerdict,
-  type RawSelector,
-  type RawValue,
-  type SelectorIssue,
   type SelectorKey,
-  type SelectorPath,
 } from "./selector-key.js";
 import { compileMap, isMapKey } from "./selector-map.js";
 import { compileNest, isNestKey } from "./selector-nest.js";
@@ -45,6 +34,27 @@ import {
 } from "./text-pattern.js";
 import { allOf, type Verdict } from "./verdict.js";
 import { type FactWishes, NO_WISHES, unionOfWishes } from "./wishes.js";
+
+/** The facts of a device that selectors look at. */
+export type SelectableDevice = Omit<Device, "appearance" | "parent" | "rootBus">;
+
+/** A selector as it is written: values or lists of values by key; `not`, `any` and maps of keys nest. */
+export interface RawSelector {
+  readonly [key: string]: RawValue;
+}
+export type RawValue = string | readonly string[] | RawSelector | readonly RawSelector[];
+
+/** The way to a value: keys as written, and positions in lists; empty where the selector as a whole is meant. */
+export type SelectorPath = readonly (string | number)[];
+
+/** What is wrong with one value of a selector, or worth a remark. */
+export interface SelectorIssue {
+  readonly path: SelectorPath;
+  /** The character of the value, from 0; absent where no character is to blame. */
+  readonly character?: number;
+  readonly message: string;
+  readonly hint?: string;
+}
 
 /** What a selector says about a device, and every key's part in it, in the order they are written. */
 export interface SelectorVerdict {

@@ -11,8 +11,7 @@ import {
   vmsOf,
 } from "../../src/core/policy.js";
 import type { Protection } from "../../src/core/protection.js";
-import { compileSelector } from "../../src/core/selector.js";
-import type { RawSelector } from "../../src/core/selector-key.js";
+import { compileSelector, type RawSelector } from "../../src/core/selector.js";
 import type { Attached, Port, VmProcess, VmStatus, VmView } from "../../src/core/vm.js";
 import { emptyWorld, type World } from "../../src/core/world.js";
 

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatAddress } from "../../../src/core/address.js";
-import type { SelectableDevice } from "../../../src/core/fact.js";
-import { compileSelector, evaluateSelector } from "../../../src/core/selector.js";
+import { compileSelector, evaluateSelector, type SelectableDevice } from "../../../src/core/selector.js";
 
 const GPU: SelectableDevice = {
   address: formatAddress({ domain: 0, bus: 0x65, device: 0, function: 0 }),

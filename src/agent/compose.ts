@@ -12,6 +12,7 @@ import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import { NO_WISHES } from "../core/wishes.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -21,7 +22,7 @@ import type { StateFolder } from "../host/state-folder.js";
 import { type HostWake, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
@@ -76,13 +77,8 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root, { io: parts.io, wishes: () => NO_WISHES });
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
-    now,
-  });
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
   const links = openLinks(parts);
   const wakes$ = watchHost({
     root,
@@ -137,6 +133,17 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       await log.close();
     },
     abandon: () => agent.abandon(),
+  };
+}
+
+function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => NO_WISHES });
+  return {
+    scan: () => scanner.scan(),
+    protections: (devices) =>
+      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
+    dma: () => readDmaSafety(root),
+    now: edge.now,
   };
 }
 

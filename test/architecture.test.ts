@@ -63,6 +63,8 @@ const house: Readonly<Record<string, Rule>> = {
       "host/root",
       "host/scan",
       "host/recording",
+      "host/capture",
+      "host/pci-names",
       "host/protection-facts",
       "control/client",
       "control/schema",

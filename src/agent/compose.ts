@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { wishesOf } from "../core/wishes.js";
 import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
@@ -139,8 +140,8 @@ function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
   return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
 }
 
-function hostLook({ root, folder, edge }: Ingredients, policy: () => Policy): HostLook {
-  const scanner = createScanner(root);
+function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
     protections: (devices) =>

@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -20,12 +21,12 @@ import type { StateFolder } from "../host/state-folder.js";
 import { type HostWake, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 
 export interface Ingredients {
@@ -71,17 +72,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root);
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
-    now,
-  });
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
   const links = openLinks(parts);
   const wakes$ = watchHost({
     root,
@@ -117,7 +113,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
@@ -136,6 +132,21 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       await log.close();
     },
     abandon: () => agent.abandon(),
+  };
+}
+
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
+}
+
+function hostLook({ root, folder, edge }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root);
+  return {
+    scan: () => scanner.scan(),
+    protections: (devices) =>
+      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
+    dma: () => readDmaSafety(root),
+    now: edge.now,
   };
 }
 

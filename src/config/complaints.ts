@@ -2,8 +2,7 @@
  * What is found while the policy is built: reasons to refuse the file, and remarks that do not stop it.
  * Everything has the exact place of what it is about, down to the character of a pattern.
  */
-import { compileSelector, type Selector } from "../core/selector.js";
-import type { RawSelector, SelectorIssue } from "../core/selector-key.js";
+import { compileSelector, type RawSelector, type Selector, type SelectorIssue } from "../core/selector.js";
 import type { ConfigDocument } from "./document.js";
 import type { Finding } from "./issue.js";
 import { keyOf, nodeAt } from "./shape.js";

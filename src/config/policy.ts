@@ -3,13 +3,8 @@
  */
 import { posix } from "node:path";
 import { err, ok, type Result } from "../base/result.js";
-<<<<<<< HEAD
 import type { Policy, Rule, VmSpec } from "../core/policy.js";
 import { Complaints } from "./complaints.js";
-=======
-import { DEFAULT_TRAITS, type Policy, type Rule } from "../core/policy.js";
-import { compileSelector, type SelectorIssue } from "../core/selector.js";
->>>>>>> selectors
 import type { ConfigDocument } from "./document.js";
 import type { Finding } from "./issue.js";
 import { presentOf } from "./present.js";

@@ -1,6 +1,5 @@
 /** Selectors of the file, compiled by core, with what core says about them put in its place. */
-import type { Selector } from "../core/selector.js";
-import type { RawSelector } from "../core/selector-key.js";
+import type { RawSelector, Selector } from "../core/selector.js";
 import type { Complaints, Path } from "./complaints.js";
 import type { ConfigFile } from "./schema.js";
 

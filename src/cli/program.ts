@@ -10,6 +10,7 @@ import { demoCommand } from "./demo.js";
 import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
 import { planCommand } from "./plan.js";
+import { reloadCommand } from "./reload.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
@@ -31,6 +32,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     devicesCommand(io),
     planCommand(io),
     checkCommand(io),
+    reloadCommand(io),
     stateCommand(io),
     demoCommand(io, version),
   ]) {

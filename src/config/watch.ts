@@ -22,6 +22,7 @@ import {
   map,
   merge,
   Observable,
+  of,
   repeat,
   scan,
   switchMap,
@@ -32,8 +33,9 @@ import { messageOf } from "../base/error.js";
 import { type Route, readRoute } from "./route.js";
 
 export type FileNews =
+  /** It may be another one. */
   | { readonly kind: "touched" }
-  /** The folders cannot be watched now: only the slow look is left. */
+  /** The same, and its folders cannot be watched now: only the slow look is left. */
   | { readonly kind: "unwatched"; readonly detail: string };
 
 export interface WatchTiming {
@@ -63,7 +65,7 @@ export function watchConfig(path: string, timing: Partial<WatchTiming> = {}): Ob
     switchMap((route) => follow(path, route, { lookMs, gatherMs })),
     catchError((error: unknown) =>
       concat(
-        from<FileNews[]>([{ kind: "unwatched", detail: messageOf(error) }, TOUCHED]),
+        of<FileNews>({ kind: "unwatched", detail: messageOf(error) }),
         timer(lookMs).pipe(ignoreElements()),
       ),
     ),

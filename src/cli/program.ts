@@ -12,6 +12,7 @@ import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
+import { reloadCommand } from "./reload.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
@@ -35,6 +36,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     planCommand(io),
     checkCommand(io),
     captureCommand(io, version),
+    reloadCommand(io),
     stateCommand(io),
     demoCommand(io, version),
   ]) {

@@ -20,7 +20,7 @@ import type { StateFolder } from "../host/state-folder.js";
 import { type HostWake, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
@@ -38,6 +38,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
+  /** Stands in for PID 1's namespaces: what a recorded host stands on. */
+  readonly protections?: HostLook["protections"];
 }
 
 export interface Composition {
@@ -45,6 +47,8 @@ export interface Composition {
   readonly log: Log;
   /** Posts what is known, looks at the host for the first time, opens the sources and the operator's socket. */
   readonly start: () => Promise<void>;
+  /** Looks at the host, beginning now; resolves when the agent's world shows it. */
+  readonly look: () => Promise<void>;
   /** Begins no new step; resolves when the running ones have ended and everything is on disk. */
   readonly stop: () => Promise<void>;
   /** Lets go of what is still open. */
@@ -78,7 +82,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   const scanner = createScanner(root);
   const eye = new HostEye({
     scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
+    protections: parts.protections ?? ((devices) => Promise.resolve(readProtections(root, devices))),
     dma: () => ({ weaknesses: [] }),
     now,
   });
@@ -130,6 +134,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       closeControl = () => server.close();
       agent.start(first);
     },
+    look: async () => agent.post([await eye.look("rescan")]),
     stop: async () => {
       await Promise.all([agent.stop(), closeControl()]);
       await chronicle.end();

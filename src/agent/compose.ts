@@ -38,8 +38,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
-  /** Stands in for PID 1's namespaces: what a recorded host stands on. */
-  readonly protections?: HostLook["protections"];
+  /** What a recorded host stands on, in place of what the live one does. */
+  readonly recorded?: Pick<HostLook, "protections" | "dma">;
 }
 
 export interface Composition {
@@ -79,13 +79,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root);
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: parts.protections ?? ((devices) => Promise.resolve(readProtections(root, devices))),
-    dma: () => ({ weaknesses: [] }),
-    now,
-  });
+  const eye = openEye(parts);
   const links = openLinks(parts);
   const wakes$ = watchHost({
     root,
@@ -142,6 +136,17 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     abandon: () => agent.abandon(),
   };
+}
+
+function openEye({ root, edge, recorded }: Ingredients): HostEye {
+  const scanner = createScanner(root);
+  return new HostEye({
+    scan: () => scanner.scan(),
+    protections: (devices) => Promise.resolve(readProtections(root, devices)),
+    dma: () => ({ weaknesses: [] }),
+    ...recorded,
+    now: edge.now,
+  });
 }
 
 function toSignal(wake: HostWake): Signal {

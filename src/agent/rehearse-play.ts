@@ -17,7 +17,7 @@ import {
   type RehearsedStep,
   vmsBetween,
 } from "../core/rehearsal.js";
-import type { World } from "../core/world.js";
+import { emptyWorld, type World } from "../core/world.js";
 import type { Composition } from "./compose.js";
 import { RehearsalError } from "./rehearse-cards.js";
 import type { Stage } from "./rehearse-stage.js";
@@ -57,22 +57,22 @@ export interface PlayParts {
 export class Play {
   readonly #parts: PlayParts;
   readonly #timeline: RehearsedEvent[] = [];
-  #before: Picture;
-  #present: Pick<RehearsedEvent, "atMs" | "kind" | "event">;
+  #before: Picture = pictureOf(emptyWorld);
+  #present: Pick<RehearsedEvent, "atMs" | "kind" | "event"> = { atMs: 0, kind: "start", event: "" };
   /** When something other than time last happened. */
   #movedMs = 0;
 
-  constructor(parts: PlayParts, before: World, beginning: string) {
+  constructor(parts: PlayParts) {
     this.#parts = parts;
-    this.#before = pictureOf(before);
-    this.#present = { atMs: 0, kind: "start", event: beginning };
   }
 
   /** Plays all of it. @throws {RehearsalError} `rehearsal.impossible` at an event that cannot happen. */
   async run(
+    beginning: string,
     events: readonly RehearsalEvent[],
   ): Promise<Pick<RehearsalReport, "timeline" | "assignments" | "held" | "rules">> {
     const { clock, composition } = this.#parts;
+    this.#present = { ...this.#present, event: beginning };
     await this.#unbroken(composition.start());
     await this.#rest();
     for (const [index, event] of events.entries()) {

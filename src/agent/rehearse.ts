@@ -6,12 +6,13 @@
  * Nothing is written outside of a scratch folder, which is removed at the end.
  */
 import { join } from "node:path";
+import type { AuditEntry } from "../audit/record.js";
 import { AgentError } from "../base/error.js";
 import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
 import { isBridgeDevice } from "../core/iommu-group.js";
 import type { Policy } from "../core/policy.js";
-import { type ProtectionFacts, protect } from "../core/protection.js";
+import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import {
   type RehearsalReport,
   type RehearsedEvent,
@@ -19,7 +20,6 @@ import {
   rehearsedStep,
 } from "../core/rehearsal.js";
 import { addressesOf } from "../core/step.js";
-import { emptyWorld } from "../core/world.js";
 import { hostRoot } from "../host/root.js";
 import { openStateFolder } from "../host/state-folder.js";
 import { createSimulation } from "../sim/fleet.js";
@@ -37,6 +37,8 @@ export interface RehearsalScript {
   readonly devices: readonly Device[];
   /** What that host stands on; `null`: not recorded, so nothing but bridges is protected. */
   readonly protectionFacts: ProtectionFacts | null;
+  /** How well it keeps devices apart; `null`: not recorded, so well enough. */
+  readonly dma: DmaSafety | null;
   readonly policy: Policy;
   readonly events: readonly RehearsalEvent[];
   /** The policy behind each path that the events name. */
@@ -79,9 +81,7 @@ export async function rehearse(
     join(scratch.dir, `${script.policy.vms.findIndex((vm) => vm.name === name)}.sock`);
   const specs = script.policy.vms.map((vm) => simVmOf(vm, socketOf(vm.name), portsNeeded(script)));
   const stage = new Stage(simulation, new CardIndex(machine.cards), specs);
-  for (const { name } of script.policy.vms.filter((vm) => isUpAtFirst(vm.name, script.events))) {
-    await stage.play({ kind: "vm-start", vm: name, atMs: null });
-  }
+  await startVms(stage, script);
   const folder = await openStateFolder(join(scratch.dir, "state"), scratch.dir);
   const steps: RehearsedStep[] = [];
   const composition = await compose({
@@ -90,30 +90,27 @@ export async function rehearse(
     io: simulation.host.io,
     folder,
     policy: stagedPolicy(script.policy, socketOf),
-    protections: (devices) => Promise.resolve(protect(devices, script.protectionFacts ?? NOTHING_NEEDED)),
+    recorded: recordedFacts(script),
     onError: failure.report,
-    onEntry: (entry) => {
-      if (entry.event === "step-ended") {
-        steps.push(rehearsedStep(clock.now(), entry.step, addressesOf(entry.step), entry.after));
-      }
-    },
+    onEntry: (entry) => steps.push(...endedStep(entry, clock.now())),
   });
-  const play = new Play(
-    {
-      stage,
-      composition,
-      clock,
-      takeSteps: () => steps.splice(0),
-      broken: failure.happened,
-      policies: new Map([...script.policies].map(([path, policy]) => [path, stagedPolicy(policy, socketOf)])),
-      clean: cleaner(script.policy, socketOf, [simulation.host.dir, scratch.dir]),
-      onEvent: hooks.onEvent ?? (() => undefined),
-    },
-    emptyWorld,
-    `the host as recorded: ${count(script.devices, "device")}, ${count(script.policy.vms, "VM")}`,
-  );
+  const play = new Play({
+    stage,
+    composition,
+    clock,
+    takeSteps: () => steps.splice(0),
+    broken: failure.happened,
+    policies: new Map([...script.policies].map(([path, policy]) => [path, stagedPolicy(policy, socketOf)])),
+    clean: cleaner(script.policy, socketOf, [simulation.host.dir, scratch.dir]),
+    onEvent: hooks.onEvent ?? (() => undefined),
+  });
+  const { devices, policy, events } = script;
   try {
-    return { schema: "pciplug-rehearsal/1", notes, ...(await play.run(script.events)) };
+    const course = await play.run(
+      `the host as recorded: ${count(devices, "device")}, ${count(policy.vms, "VM")}`,
+      events,
+    );
+    return { schema: "pciplug-rehearsal/1", notes, ...course };
   } finally {
     await composition.stop();
     composition.abandon();
@@ -144,6 +141,25 @@ function quietly(
       traceDir: null,
     },
   };
+}
+
+function recordedFacts({ protectionFacts, dma }: RehearsalScript): Required<Ingredients>["recorded"] {
+  return {
+    protections: (devices) => Promise.resolve(protect(devices, protectionFacts ?? NOTHING_NEEDED)),
+    dma: () => dma ?? { weaknesses: [] },
+  };
+}
+
+function endedStep(entry: AuditEntry, atMs: number): RehearsedStep[] {
+  return entry.event === "step-ended"
+    ? [rehearsedStep(atMs, entry.step, addressesOf(entry.step), entry.after)]
+    : [];
+}
+
+async function startVms(stage: Stage, { policy, events }: RehearsalScript): Promise<void> {
+  for (const { name } of policy.vms.filter((vm) => isUpAtFirst(vm.name, events))) {
+    await stage.play({ kind: "vm-start", vm: name, atMs: null });
+  }
 }
 
 /** A VM runs from the start, unless the first thing that happens to it is that it starts. */

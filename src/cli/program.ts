@@ -10,6 +10,7 @@ import { demoCommand } from "./demo.js";
 import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
 import { planCommand } from "./plan.js";
+import { rehearseCommand } from "./rehearse.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
@@ -32,6 +33,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     planCommand(io),
     checkCommand(io),
     stateCommand(io),
+    rehearseCommand(io, version),
     demoCommand(io, version),
   ]) {
     program.addCommand(command);
@@ -92,6 +94,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "agent.not-root": EXIT.notPermitted,
   "agent.no-iommu": EXIT.unavailable,
   "qmp.recording-failed": EXIT.notPermitted,
+  "rehearsal.impossible": EXIT.badFile,
 };
 
 /** The exit code of something thrown; what nobody foresaw is a bug. */

@@ -10,7 +10,7 @@ import { messageOf } from "../base/error.js";
 import { err, ok, type Result } from "../base/result.js";
 import { type ConfigDocument, type DocumentNode, readDocument } from "./document.js";
 import { type ConfigIssue, type Finding, fileIssue } from "./issue.js";
-import { count, duration, name } from "./scalars.js";
+import { duration, name } from "./scalars.js";
 import { keyOf, nodeAt } from "./shape.js";
 
 /** One function, or with no function written, every function of the slot: `0000:65:00.0`, `0000:65:00`. */
@@ -51,8 +51,6 @@ const PLACE = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f](\.[0-7])?$/i;
 const FUNCTION = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i;
 /** Far more than anybody acts out. */
 const LARGEST_BYTES = 1024 * 1024;
-const MOST_GROUPS = 999_999;
-const MOST_NODES = 1023;
 const LEAST_MS = 1;
 
 const text = (shape: RegExp, error: string) =>
@@ -63,6 +61,10 @@ const text = (shape: RegExp, error: string) =>
 const place = text(PLACE, "expected an address such as 0000:65:00.0, or 0000:65:00 for the whole card");
 const address = text(FUNCTION, "expected a full address such as 0000:65:00.0");
 const id = text(/^[0-9a-f]{4}$/i, "expected four hex digits, in quotes");
+const number = z
+  .string({ error: "expected a whole number" })
+  .regex(/^\d{1,6}$/, { error: "expected a whole number of at most six digits" })
+  .transform(Number);
 const driver = z
   .string({ error: "expected a driver's name" })
   .regex(/^[A-Za-z0-9_-]{1,64}$/, { error: "expected a driver's name" });
@@ -84,8 +86,8 @@ const plug = z.union(
         /^[0-9a-f]{2}(-[0-9a-f]{2}){7}$/i,
         "expected a serial number such as 00-11-22-ff-ff-33-44-55",
       ).optional(),
-      iommuGroup: count(MOST_GROUPS).optional(),
-      numaNode: count(MOST_NODES).optional(),
+      iommuGroup: number.optional(),
+      numaNode: number.optional(),
       parent: address.optional(),
     }),
   ],

@@ -10,7 +10,7 @@ import type { HeldReason } from "./held.js";
 import { type DeviceState, type HeldReport, type PlanReport, reportDevices, reportPlan } from "./report.js";
 import { type Scene, setScene } from "./scene.js";
 import type { Outcome, Step } from "./step.js";
-import type { VmStatus } from "./vm.js";
+import { processKey, type VmStatus } from "./vm.js";
 import { vmStatus, type World } from "./world.js";
 
 export interface RehearsalReport {
@@ -38,10 +38,13 @@ export interface RehearsedEvent {
   readonly vms: readonly RehearsedVm[];
 }
 
-/** A change of mind about one device. `clear`: nobody is to have it any more, and nothing is held. */
+/**
+ * A change of mind about one device. `clear`: nobody is to have it any more, and nothing is held; `gone`: the same,
+ * because it has left the host.
+ */
 export interface RehearsedDecision {
   readonly address: PciAddress;
-  readonly verdict: "assigned" | "held" | "clear";
+  readonly verdict: "assigned" | "held" | "clear" | "gone";
   readonly vm: string | null;
   readonly rule: string | null;
   readonly reason: { readonly kind: HeldReason["kind"]; readonly message: string } | null;
@@ -58,7 +61,7 @@ export interface RehearsedStep {
   readonly detail: string | null;
 }
 
-/** A VM that is not as it was before the event. */
+/** A VM that is not as it was before the event, or that has another process. */
 export interface RehearsedVm {
   readonly name: string;
   readonly state: VmStatus["kind"];
@@ -95,7 +98,13 @@ export function decisionsBetween(before: Picture, after: Picture): RehearsedDeci
     [...was.values()].map((decision) => decision.address).filter((address) => !spoken.has(address)),
   );
   const clear = [...cleared].map(
-    (address): RehearsedDecision => ({ address, verdict: "clear", vm: null, rule: null, reason: null }),
+    (address): RehearsedDecision => ({
+      address,
+      verdict: after.world.devices.has(address) ? "clear" : "gone",
+      vm: null,
+      rule: null,
+      reason: null,
+    }),
   );
   return [...news, ...clear].sort((a, b) => compareAddresses(a.address, b.address));
 }
@@ -110,16 +119,30 @@ function decisionsIn({ scene, plan }: Picture): ReadonlyMap<string, RehearsedDec
       reason: null,
     }),
   );
-  const waiting = plan.held.map((held): RehearsedDecision => ({ ...held, verdict: "held" }));
+  const waiting = plan.held.map(
+    (held): RehearsedDecision => ({
+      address: held.address,
+      verdict: "held",
+      vm: held.vm,
+      rule: held.rule,
+      reason: held.reason,
+    }),
+  );
   return new Map([...assigned, ...waiting].map((decision) => [JSON.stringify(decision), decision]));
 }
 
-/** Each VM that is not as it was, in the order of the file. */
+/** Each VM that has changed, in the order of the file. */
 export function vmsBetween(before: Picture, after: Picture): RehearsedVm[] {
   return (after.world.policy?.vms ?? []).flatMap(({ name }) => {
     const [was, is] = [vmIn(before, name), vmIn(after, name)];
-    return JSON.stringify(was) === JSON.stringify(is) ? [] : [is];
+    const isSameProcess = processIn(before, name) === processIn(after, name);
+    return isSameProcess && JSON.stringify(was) === JSON.stringify(is) ? [] : [is];
   });
+}
+
+function processIn({ world }: Picture, name: string): string | null {
+  const status = vmStatus(world, name);
+  return status.kind === "up" ? processKey(status.view.process) : null;
 }
 
 function vmIn({ world }: Picture, name: string): RehearsedVm {

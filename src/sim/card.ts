@@ -40,7 +40,7 @@ export interface SimCard {
   readonly memory?: number;
   /** What udev's rules set, besides the path. */
   readonly udev?: Readonly<Record<string, string>>;
-  /** More attributes of its sysfs folder; names without a folder. */
+  /** More attributes of its sysfs folder, by name. */
   readonly attributes?: Readonly<Record<string, string>>;
   /** The network interface that its host driver makes. */
   readonly network?: { readonly name: string; readonly hasDefaultRoute?: boolean };

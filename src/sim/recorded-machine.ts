@@ -24,7 +24,8 @@ export interface RecordedMachine {
 const NAME = /^(?!\.{1,2}$)[\x20-\x2e\x30-\x7e]{1,255}$/;
 const ROOT_BUS = /^[0-9a-f]{4,8}:[0-9a-f]{2}$/;
 const SERIAL = /^[0-9a-f]{2}(-[0-9a-f]{2}){7}$/;
-const ATTRIBUTE = /^[a-z0-9_]+$/;
+/** semantics.md 3. */
+const ATTRIBUTE = /^([a-z0-9_]+)(\/[a-z0-9_]+)?$/;
 const CLASS_DIGITS = 6;
 /** What the simulation lays out by itself, or what means something to it. */
 const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([
@@ -86,10 +87,14 @@ function fitting(shape: RegExp, text: string | null | undefined): string | undef
 
 function ownedAttributes({ attributes }: Device): Readonly<Record<string, string>> | undefined {
   const entries = Object.entries(attributes ?? {}).filter(
-    (entry): entry is [string, string] =>
-      entry[1] !== null && ATTRIBUTE.test(entry[0]) && !OWN_ATTRIBUTES.has(entry[0]),
+    (entry): entry is [string, string] => entry[1] !== null && isForeignAttribute(entry[0]),
   );
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
+}
+
+function isForeignAttribute(name: string): boolean {
+  const [, first = ""] = ATTRIBUTE.exec(name) ?? [];
+  return first !== "" && !OWN_ATTRIBUTES.has(first);
 }
 
 /** Slot -> number of the IOMMU group assumed for it: after every number that was recorded. */

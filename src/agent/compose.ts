@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { NO_WISHES } from "../core/wishes.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -138,8 +139,8 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   };
 }
 
-function openEye({ root, edge, recorded }: Ingredients): HostEye {
-  const scanner = createScanner(root);
+function openEye({ root, edge, io, recorded }: Ingredients): HostEye {
+  const scanner = createScanner(root, { io, wishes: () => NO_WISHES });
   return new HostEye({
     scan: () => scanner.scan(),
     protections: (devices) => Promise.resolve(readProtections(root, devices)),

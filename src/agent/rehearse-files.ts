@@ -5,14 +5,15 @@ import { loadEvents, type RehearsalEvent } from "../config/events.js";
 import type { ConfigIssue } from "../config/issue.js";
 import { loadConfig } from "../config/load.js";
 import type { Policy } from "../core/policy.js";
+import { lookAtHost, readRecording } from "../host/recording.js";
 import { hostRoot } from "../host/root.js";
-import { scanOnce } from "../host/scan.js";
 import type { RehearsalScript } from "./rehearse.js";
 
 /** What the operator has named. */
 export interface RehearsalRequest {
-  /** The recorded host. */
-  readonly hostPath: string;
+  /** A recording or an unpacked sysfs tree; `null`: the host below `rootDir`, as it is now. */
+  readonly hostPath: string | null;
+  readonly rootDir: string;
   readonly configPath: string;
   /** `null`: nothing happens but the start. */
   readonly eventsPath: string | null;
@@ -38,10 +39,14 @@ export async function readScript(request: RehearsalRequest): Read<RehearsalScrip
   if (!policies.ok) {
     return policies;
   }
+  const { devices, protectionFacts, dma } =
+    request.hostPath === null
+      ? await lookAtHost(hostRoot(request.rootDir))
+      : await readRecording(request.hostPath);
   return ok({
-    devices: await scanOnce(hostRoot(request.hostPath)),
-    protectionFacts: null,
-    dma: null,
+    devices,
+    protectionFacts,
+    dma,
     policy: config.value.policy,
     events: events.value,
     policies: policies.value,

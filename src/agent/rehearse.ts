@@ -43,7 +43,7 @@ export interface RehearsalScript {
   readonly events: readonly RehearsalEvent[];
   /** The policy behind each path that the events name. */
   readonly policies: ReadonlyMap<string, Policy>;
-  /** Whether devices without an IOMMU group get one per slot. */
+  /** Whether devices whose IOMMU group is not known get one per card. */
   readonly isAssumingGroups: boolean;
 }
 

@@ -10,13 +10,12 @@ import {
   type RehearsedStep,
   type RehearsedVm,
 } from "../core/rehearsal.js";
+import { type InventoryOptions, withInventoryOptions } from "./inventory.js";
 import { type CliIo, DEFAULTS, renderJson, renderTable } from "./io.js";
 
-interface RehearseOptions {
-  readonly host: string;
+interface RehearseOptions extends InventoryOptions {
   readonly config: string;
   readonly events?: string;
-  readonly assumeIommuGroups?: boolean;
   readonly json?: boolean;
 }
 
@@ -24,14 +23,12 @@ interface RehearseOptions {
 const CALLED_OFF = 130;
 
 export function rehearseCommand(io: CliIo, version: string): Command {
-  return new Command("rehearse")
+  return withInventoryOptions(new Command("rehearse"))
     .description(
       "try the rules on a recorded host: the real agent, simulated hardware and VMs; touches nothing",
     )
-    .requiredOption("--host <path>", "the recorded host")
     .option("-c, --config <file>", "the rules", DEFAULTS.config)
     .option("--events <file>", "what happens: cards that are plugged and pulled, VMs that stop and start")
-    .option("--assume-iommu-groups", "suppose one IOMMU group per slot where the recording shows none")
     .option("--json", "print one JSON document at the end")
     .action(async (options: RehearseOptions) => {
       const { runRehearsal } = await import("../agent/entry.js");
@@ -43,7 +40,8 @@ export function rehearseCommand(io: CliIo, version: string): Command {
       const end = await runRehearsal(
         version,
         {
-          hostPath: options.host,
+          hostPath: options.host ?? null,
+          rootDir: options.root,
           configPath: options.config,
           eventsPath: options.events ?? null,
           isAssumingGroups: options.assumeIommuGroups === true,

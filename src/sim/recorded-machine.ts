@@ -4,12 +4,13 @@
  *
  * A recording is a stranger's file: nothing of it that ends up in a path is taken over unchecked.
  */
-import { compareAddresses, type PciAddress, slotOf } from "../core/address.js";
+import { compareAddresses, type PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
+import { assumeIommuGroups } from "../core/iommu-group.js";
 import { inPlugOrder, type SimCard } from "./card.js";
 
 export interface RecordedMachineOptions {
-  /** Gives the functions of each slot whose IOMMU group is not known one of their own. */
+  /** Gives the functions of a slot whose IOMMU groups are not known one of their own. */
   readonly isAssumingGroups: boolean;
 }
 
@@ -41,16 +42,12 @@ const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([
 export function machineOf(devices: readonly Device[], options: RecordedMachineOptions): RecordedMachine {
   const sorted = [...devices].sort((a, b) => compareAddresses(a.address, b.address));
   const known = new Set(sorted.map((device) => device.address));
-  const groups = options.isAssumingGroups ? assumedGroups(sorted) : new Map<string, number>();
-  const cards = sorted.map((device) => cardOf(device, known, groups));
-  return { cards: inPlugOrder(cards), notes: notesOf(sorted, known, groups) };
+  const grouped = options.isAssumingGroups ? assumeIommuGroups(sorted) : sorted;
+  const cards = grouped.map((device) => cardOf(device, known));
+  return { cards: inPlugOrder(cards), notes: notesOf(sorted, known, options) };
 }
 
-function cardOf(
-  device: Device,
-  known: ReadonlySet<PciAddress>,
-  groups: ReadonlyMap<string, number>,
-): SimCard {
+function cardOf(device: Device, known: ReadonlySet<PciAddress>): SimCard {
   const { parent, physfn } = device;
   return {
     address: device.address,
@@ -72,7 +69,7 @@ function cardOf(
     ...given("physfn", physfn != null && known.has(physfn) ? physfn : undefined),
     ...given("parent", parent != null && known.has(parent) ? parent : undefined),
     ...given("attributes", ownedAttributes(device)),
-    iommuGroup: device.iommuGroup ?? groups.get(slotOf(device.address)) ?? null,
+    iommuGroup: device.iommuGroup ?? null,
   };
 }
 
@@ -97,15 +94,6 @@ function isForeignAttribute(name: string): boolean {
   return first !== "" && !OWN_ATTRIBUTES.has(first);
 }
 
-/** Slot -> number of the IOMMU group assumed for it: after every number that was recorded. */
-function assumedGroups(devices: readonly Device[]): ReadonlyMap<string, number> {
-  const slots = new Set(
-    devices.filter((device) => device.iommuGroup == null).map((device) => slotOf(device.address)),
-  );
-  const first = nextGroup(devices);
-  return new Map([...slots].map((slot, index) => [slot, first + index]));
-}
-
 /** The first number that is above every IOMMU group among these. */
 export function nextGroup(devices: readonly { readonly iommuGroup?: number | null }[]): number {
   return devices.reduce((next, { iommuGroup }) => Math.max(next, (iommuGroup ?? -1) + 1), 0);
@@ -114,22 +102,19 @@ export function nextGroup(devices: readonly { readonly iommuGroup?: number | nul
 function notesOf(
   devices: readonly Device[],
   known: ReadonlySet<PciAddress>,
-  groups: ReadonlyMap<string, number>,
+  { isAssumingGroups }: RecordedMachineOptions,
 ): string[] {
   const count = (isSo: (device: Device) => boolean): number => devices.filter(isSo).length;
-  const ungrouped = count((device) => device.iommuGroup == null);
+  const ungrouped = count((device) => device.iommuGroup === undefined);
   const facts: [number, string][] = [
     [
       count((device) => device.class !== undefined && device.class.length < CLASS_DIGITS),
       "the programming interface of the class was not recorded: 00 is assumed",
     ],
+    [isAssumingGroups ? ungrouped : 0, "no IOMMU group was recorded: one per card is assumed"],
     [
-      groups.size > 0 ? ungrouped : 0,
-      "no IOMMU group was recorded: one per slot is assumed (--assume-iommu-groups)",
-    ],
-    [
-      groups.size > 0 ? 0 : ungrouped,
-      "no IOMMU group was recorded: nobody can have them (--assume-iommu-groups supposes one per slot)",
+      isAssumingGroups ? 0 : ungrouped,
+      "no IOMMU group was recorded: nobody can have them (--assume-iommu-groups assumes one per card)",
     ],
     [count((device) => device.driver === undefined), "the driver was not recorded: none is assumed"],
     [

@@ -44,7 +44,16 @@ export function machineOf(devices: readonly Device[], options: RecordedMachineOp
   const known = new Set(sorted.map((device) => device.address));
   const grouped = options.isAssumingGroups ? assumeIommuGroups(sorted) : sorted;
   const cards = grouped.map((device) => cardOf(device, known));
-  return { cards: inPlugOrder(cards), notes: notesOf(sorted, known, options) };
+  return { cards: withoutKnots(inPlugOrder(cards)), notes: notesOf(sorted, known, options) };
+}
+
+/** Bridges that claim to be above each other: the first of them stands on a root bus. */
+function withoutKnots(cards: readonly SimCard[]): SimCard[] {
+  const plugged = new Set<string>();
+  return cards.map((card) => {
+    plugged.add(card.address);
+    return card.parent == null || plugged.has(card.parent) ? card : { ...card, parent: null };
+  });
 }
 
 function cardOf(device: Device, known: ReadonlySet<PciAddress>): SimCard {

@@ -70,7 +70,7 @@ export function rehearseCommand(io: CliIo, version: string): Command {
 }
 
 /** One event and what came of it, as a person reads it. */
-export function renderEvent({ atMs, event, decisions, steps, vms }: RehearsedEvent): string[] {
+function renderEvent({ atMs, event, decisions, steps, vms }: RehearsedEvent): string[] {
   const told = [
     ...decisions.map(tellDecision),
     ...steps.map((step) => tellStep(step, atMs)),
@@ -107,7 +107,7 @@ function tellVm({ name, state, runState, attached }: RehearsedVm): string {
 }
 
 /** Who has what at the end, and what is held and why. */
-export function renderEnd({ assignments, held, rules }: RehearsalReport): string[] {
+function renderEnd({ assignments, held, rules }: RehearsalReport): string[] {
   const idle = rules.filter((rule) => rule.matches === 0).map((rule) => rule.name);
   const owners = assignments.map(({ address, vm, rule, state }) => [address, vm, rule, state]);
   const waiting = held.map(({ address, vm, rule, reason }) => [

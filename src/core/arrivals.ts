@@ -2,7 +2,6 @@
  * What has to come into one VM: unit by unit, first to a vfio driver, then into a port.
  */
 import { type PciAddress, qemuIdOf } from "./address.js";
-import type { Unit } from "./assign.js";
 import { isOnVfio } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
@@ -11,6 +10,7 @@ import { isOurs } from "./occupancy.js";
 import { freePorts, retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
 import type { Step } from "./step.js";
+import type { Unit } from "./unit.js";
 import { vmStatus, type World } from "./world.js";
 
 /** The bind and attach moves for one VM. */

@@ -5,17 +5,12 @@ import { type PciAddress, qemuIdOf } from "./address.js";
 import type { Assignment } from "./assign.js";
 import type { HeldReason } from "./held.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
-import { vmsOf } from "./policy.js";
 import { unplugName } from "./unplug.js";
 import { pairKey, type World } from "./world.js";
 
 /** Whether no rule gives the device to this VM any more. A fact that is not known takes nothing away. */
 export function isUnclaimed(assignment: Assignment, vm: string, address: PciAddress): boolean {
-  const claim = assignment.claims.get(address);
-  if (claim === undefined) {
-    return true;
-  }
-  return claim.against?.kind !== "fact-unknown" && !claim.rules.some((rule) => vmsOf(rule).includes(vm));
+  return assignment.staying.get(address)?.has(vm) !== true;
 }
 
 /**

@@ -61,6 +61,10 @@ export interface Selector {
   readonly isWildcardOnly: boolean;
   /** The addresses it writes out in full. */
   readonly exactAddresses: readonly PciAddress[];
+  /** The paths it writes out in full. */
+  readonly exactPaths: readonly string[];
+  /** For each key of plain values only: the texts of which a known fact must be one. */
+  readonly fixed: ReadonlyMap<string, ReadonlySet<string>>;
   /** Values that may not mean what they say; reasons to tell the operator, not to refuse. */
   readonly remarks: readonly SelectorIssue[];
 }
@@ -103,6 +107,8 @@ export function compileSelector(raw: RawSelector): Result<Selector, readonly Sel
     keys,
     isWildcardOnly: keys.every((key) => key.isWildcardOnly),
     exactAddresses: keys.flatMap((key) => key.exactAddresses),
+    exactPaths: [],
+    fixed: new Map(),
     remarks: keys.flatMap((key) => key.remarks),
   });
 }

@@ -34,7 +34,7 @@ const house: Readonly<Record<string, Rule>> = {
   config: {
     rooms: ["base", "core"],
     node: ["fs", "fs/promises", "path", "crypto"],
-    npm: { yaml: ["*"], zod: ["*"] },
+    npm: { yaml: ["*"], zod: ["*"], chokidar: ["config/watch"], rxjs: ["config/watch"] },
   },
   control: {
     rooms: ["base", "core"],

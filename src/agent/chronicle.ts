@@ -155,7 +155,8 @@ export class Chronicle {
   #tell(entry: AuditEntry): void {
     const { atMs: _, event, what, ...fields } = entry;
     const outcome = event === "step-ended" ? entry.after.kind : undefined;
-    const isTrouble = outcome === "failed" || outcome === "refused" || outcome === "timed-out";
+    const isTrouble =
+      event === "policy-refused" || outcome === "failed" || outcome === "refused" || outcome === "timed-out";
     this.#deps.log[isTrouble ? "warn" : "info"](`${capitalised(event)}: ${what}`, fields);
   }
 }

@@ -47,9 +47,9 @@ export class Stage {
     }
   }
 
-  /** Whether the agent sees every VM as it is. */
+  /** Whether the agent sees every VM of its policy as it is. */
   isSeen(world: World): boolean {
-    return [...this.#specs.keys()].every((name) => {
+    return (world.policy?.vms ?? []).every(({ name }) => {
       const status = vmStatus(world, name);
       const qemu = this.#qemu(name);
       if (qemu?.isAlive !== true) {

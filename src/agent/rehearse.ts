@@ -11,7 +11,7 @@ import { AgentError } from "../base/error.js";
 import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
 import { isBridgeDevice } from "../core/iommu-group.js";
-import type { Policy } from "../core/policy.js";
+import type { Policy, VmSpec } from "../core/policy.js";
 import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import {
   type RehearsalReport,
@@ -77,11 +77,12 @@ export async function rehearse(
   const failure = createFailure(hooks.signal);
   await using scratch = await createScratch();
   await using simulation = await createSimulation({ dir: join(scratch.dir, "host"), cards: machine.cards });
+  const vms = everyVm(script);
   const socketOf = (name: string): string =>
-    join(scratch.dir, `${script.policy.vms.findIndex((vm) => vm.name === name)}.sock`);
-  const specs = script.policy.vms.map((vm) => simVmOf(vm, socketOf(vm.name), portsNeeded(script)));
+    join(scratch.dir, `${vms.findIndex((vm) => vm.name === name)}.sock`);
+  const specs = vms.map((vm) => simVmOf(vm, socketOf(vm.name), portsNeeded(script)));
   const stage = new Stage(simulation, new CardIndex(machine.cards), specs);
-  await startVms(stage, script);
+  await startVms(stage, vms, script.events);
   const folder = await openStateFolder(join(scratch.dir, "state"), scratch.dir);
   const steps: RehearsedStep[] = [];
   const composition = await compose({
@@ -101,7 +102,7 @@ export async function rehearse(
     takeSteps: () => steps.splice(0),
     broken: failure.happened,
     policies: new Map([...script.policies].map(([path, policy]) => [path, stagedPolicy(policy, socketOf)])),
-    clean: cleaner(script.policy, socketOf, [simulation.host.dir, scratch.dir]),
+    clean: cleaner(vms, socketOf, [simulation.host.dir, scratch.dir]),
     onEvent: hooks.onEvent ?? (() => undefined),
   });
   const { devices, policy, events } = script;
@@ -156,8 +157,18 @@ function endedStep(entry: AuditEntry, atMs: number): RehearsedStep[] {
     : [];
 }
 
-async function startVms(stage: Stage, { policy, events }: RehearsalScript): Promise<void> {
-  for (const { name } of policy.vms.filter((vm) => isUpAtFirst(vm.name, events))) {
+/** The VMs of every file, each as the first one says that names it. */
+function everyVm({ policy, policies }: RehearsalScript): readonly VmSpec[] {
+  const named = [policy, ...policies.values()].flatMap(({ vms }) => vms).reverse();
+  return [...new Map(named.map((vm) => [vm.name, vm])).values()].reverse();
+}
+
+async function startVms(
+  stage: Stage,
+  vms: readonly VmSpec[],
+  events: readonly RehearsalEvent[],
+): Promise<void> {
+  for (const { name } of vms.filter((vm) => isUpAtFirst(vm.name, events))) {
     await stage.play({ kind: "vm-start", vm: name, atMs: null });
   }
 }
@@ -176,12 +187,12 @@ function portsNeeded({ devices, events }: RehearsalScript): number {
 
 /** Puts the operator's own sockets back into texts, and takes scratch folders out of them. */
 function cleaner(
-  policy: Policy,
+  vms: readonly VmSpec[],
   socketOf: (vm: string) => string,
   folders: readonly string[],
 ): (text: string) => string {
   return (text) => {
-    const own = policy.vms.reduce((told, vm) => told.replaceAll(socketOf(vm.name), vm.qmp), text);
+    const own = vms.reduce((told, vm) => told.replaceAll(socketOf(vm.name), vm.qmp), text);
     return folders.reduce((told, folder) => told.replaceAll(folder, ""), own);
   };
 }

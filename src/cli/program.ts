@@ -13,6 +13,7 @@ import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
 import { rehearseCommand } from "./rehearse.js";
+import { reloadCommand } from "./reload.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
@@ -36,6 +37,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     planCommand(io),
     checkCommand(io),
     captureCommand(io, version),
+    reloadCommand(io),
     stateCommand(io),
     rehearseCommand(io, version),
     demoCommand(io, version),

@@ -219,7 +219,7 @@ function describeMoment(reason: Moment): string {
     case "cannot-unplug":
       return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
     case "detach-limit":
-      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): start with --confirm-detach to mean it`;
+      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): run \`pciplug reload --confirm\` to mean it`;
     case "vm-missing":
       return `orphaned: ${reason.vm} is not in the file any more`;
     default:

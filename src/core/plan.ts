@@ -30,7 +30,8 @@ export function lanesOf(world: World): readonly string[] {
 
 /** The plan of one lane. */
 export function plan(world: World, lane: string, scene: Scene = setScene(world)): Plan {
-  if (world.policy === null || !world.isHostSeen) {
+  // A lane may still run for a VM that is not in the file any more: its devices are orphaned (semantics.md 6).
+  if (world.policy === null || !world.isHostSeen || !lanesOf(world).includes(lane)) {
     return idle;
   }
   return sorted(lane === HOST_LANE ? planHost(scene) : planVm(scene, lane));

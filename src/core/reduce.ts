@@ -6,6 +6,7 @@ import { unreachable } from "../base/error.js";
 import { noteFailure, withoutBackoffs } from "./backoff.js";
 import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
+import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
 import type { Step } from "./step.js";
 import { unplugName } from "./unplug.js";
@@ -24,8 +25,13 @@ export function reduce(world: World, signal: Signal): World {
         isDetachConfirmed: signal.isDetachConfirmed,
       };
     case "policy-loaded":
-      return { ...world, nowMs: later(world, signal.atMs), policy: signal.policy };
+      return adoptPolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.policy);
+    case "policy-refused":
+      return refusePolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.reasons);
+    case "detach-confirmed":
+      return confirmDetach(world, signal.policy);
     case "look-wanted":
+    case "reload-wanted":
       return world;
     case "host-seen":
       return onHostSeen(world, signal);
@@ -86,6 +92,9 @@ function mergeDevices(before: World["devices"], seen: readonly Device[]): World[
 }
 
 function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): World {
+  if (isStranger(world, signal.vm)) {
+    return world;
+  }
   const before = world.vms.get(signal.vm);
   const stillAbsent = before?.kind === "absent" && signal.status.kind === "absent";
   const status = stillAbsent ? { ...signal.status, sinceMs: before.sinceMs } : signal.status;

@@ -56,6 +56,8 @@ interface SelectorKey {
 
 /** A compiled selector. */
 export interface Selector {
+  /** As the operator wrote it. */
+  readonly written: RawSelector;
   readonly keys: readonly SelectorKey[];
   /** Whether nothing in it is fixed: it must then leave delicate classes alone (pci-class.ts, `delicacyOf`). */
   readonly isWildcardOnly: boolean;
@@ -104,6 +106,7 @@ export function compileSelector(raw: RawSelector): Result<Selector, readonly Sel
     return err(issues);
   }
   return ok({
+    written: raw,
     keys,
     isWildcardOnly: keys.every((key) => key.isWildcardOnly),
     exactAddresses: keys.flatMap((key) => key.exactAddresses),

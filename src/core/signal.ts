@@ -27,6 +27,12 @@ export type Signal =
       readonly isDetachConfirmed: boolean;
     }
   | { readonly kind: "policy-loaded"; readonly atMs: number; readonly policy: Policy }
+  /** The file as it is now is no policy: the last good one stays. One sentence for each complaint. */
+  | { readonly kind: "policy-refused"; readonly atMs: number; readonly reasons: readonly string[] }
+  /** The operator means what this version of the policy takes from VMs (semantics.md 6). */
+  | { readonly kind: "detach-confirmed"; readonly policy: string }
+  /** The file may be another one, or somebody asks: read it again. */
+  | { readonly kind: "reload-wanted"; readonly by: "file" | "signal" }
   /** Something happened on the host: look again. */
   | { readonly kind: "look-wanted"; readonly source: SourceName }
   /** A whole look at the host's devices. */
@@ -34,7 +40,7 @@ export type Signal =
       readonly kind: "host-seen";
       readonly atMs: number;
       /** Which source called for this look first. */
-      readonly source: SourceName | "start" | "step";
+      readonly source: SourceName | "start" | "step" | "policy";
       readonly devices: readonly Device[];
       /** Devices that the host needs, and why. */
       readonly protections: ReadonlyMap<PciAddress, Protection>;

@@ -143,6 +143,21 @@ describe("a rehearsal on a workstation with two GPUs", () => {
     ]);
   });
 
+  it("knows VMs that only a later file names", async () => {
+    const later = policyOf(`
+vms: [{name: a, qmp: /run/vm-a/qmp.sock}, {name: b, qmp: /run/b.sock}]
+rules: [{name: gpus, match: {vendor: "10de"}, vm: a}, {name: sound, match: {address: "*:0e:00.4"}, vm: b}]
+`);
+    const report = await tryOut({
+      host: "vfio-joe-p-x570",
+      rules: GPUS,
+      events: "[{policy: later.yaml}]",
+      policies: new Map([["later.yaml", later]]),
+    });
+    expect(stepsOf(report, 1)).toEqual(["bind 0000:0e:00.4", "attach 0000:0e:00.4"]);
+    expect(report.timeline[1]?.vms).toMatchObject([{ name: "b", attached: ["0000:0e:00.4"] }]);
+  });
+
   it("protects what the recording says that the host stands on", async () => {
     const report = await tryOut({
       host: "vfio-joe-p-x570",

@@ -86,6 +86,8 @@ const exceptions: Readonly<Record<string, readonly string[]>> = {
   "agent/demo": ["sim"],
   "agent/demo-scene": ["sim"],
   "agent/rehearse": ["sim"],
+  "agent/rehearse-cards": ["sim"],
+  "agent/rehearse-stage": ["sim"],
 };
 /** Only these may load the loop, and only by `import()`, so that the one-shot commands stay light. */
 const loopDoor = "agent/entry";

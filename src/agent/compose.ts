@@ -46,6 +46,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
+  /** What a recorded host stands on, in place of what the live one does. */
+  readonly recorded?: Pick<HostLook, "protections" | "dma">;
 }
 
 export interface Composition {
@@ -53,6 +55,8 @@ export interface Composition {
   readonly log: Log;
   /** Posts what is known, looks at the host for the first time, opens the sources and the operator's socket. */
   readonly start: () => Promise<void>;
+  /** Looks at the host, beginning now; resolves when the agent's world shows it. */
+  readonly look: () => Promise<void>;
   /** Begins no new step; resolves when the running ones have ended and everything is on disk. */
   readonly stop: () => Promise<void>;
   /** Lets go of what is still open. */
@@ -126,6 +130,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       closeControl = () => server.close();
       agent.start(first);
     },
+    look: async () => agent.post([await eye.look("rescan")]),
     stop: async () => {
       await Promise.all([agent.stop(), closeControl()]);
       await chronicle.end();
@@ -139,13 +144,14 @@ function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
   return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
 }
 
-function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () => Policy): HostLook {
   const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
     protections: (devices) =>
       readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
     dma: () => readDmaSafety(root),
+    ...recorded,
     now: edge.now,
   };
 }

@@ -12,6 +12,7 @@ import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
+import { rehearseCommand } from "./rehearse.js";
 import { reloadCommand } from "./reload.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
@@ -38,6 +39,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     captureCommand(io, version),
     reloadCommand(io),
     stateCommand(io),
+    rehearseCommand(io, version),
     demoCommand(io, version),
   ]) {
     program.addCommand(command);
@@ -99,6 +101,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "agent.not-root": EXIT.notPermitted,
   "agent.no-iommu": EXIT.unavailable,
   "qmp.recording-failed": EXIT.notPermitted,
+  "rehearsal.impossible": EXIT.badFile,
 };
 
 /** The exit code of something thrown; what nobody foresaw is a bug. */

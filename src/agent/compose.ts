@@ -12,6 +12,8 @@ import type { Policy } from "../core/policy.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { wishesOf } from "../core/wishes.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -21,12 +23,12 @@ import type { StateFolder } from "../host/state-folder.js";
 import { type HostWake, type HostWatchDeps, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { Links } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 import { fileTouches, PolicyFile, type PolicySource, unchangingSource } from "./policy-file.js";
 import { reportReload } from "./reload-report.js";
@@ -72,17 +74,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root);
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
-    now,
-  });
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
   const links = new Links({ ...parts, warn: (message) => log.warn(message) }, policy);
   const agent = new Agent({
     scenes,
@@ -117,7 +114,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
@@ -181,6 +178,21 @@ function hostWakes(
     switchMap((settings) => watchHost({ root, settings, announce, isObserving: options.isObserving })),
     map(toSignal),
   );
+}
+
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
+}
+
+function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
+  return {
+    scan: () => scanner.scan(),
+    protections: (devices) =>
+      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
+    dma: () => readDmaSafety(root),
+    now: edge.now,
+  };
 }
 
 function toSignal(wake: HostWake): Signal {

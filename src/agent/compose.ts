@@ -11,7 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
-import { NO_WISHES } from "../core/wishes.js";
+import { wishesOf } from "../core/wishes.js";
 import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
@@ -137,7 +137,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
 }
 
 function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
-  const scanner = createScanner(root, { io, wishes: () => NO_WISHES });
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
     protections: (devices) =>

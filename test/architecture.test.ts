@@ -60,6 +60,7 @@ const house: Readonly<Record<string, Rule>> = {
       "host/scan",
       "host/recording",
       "host/protection-facts",
+      "host/dma-facts",
       "control/client",
       "control/schema",
       "audit/read",

@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { wishesOf } from "../core/wishes.js";
 import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
@@ -26,7 +27,7 @@ import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { openLinks } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 
 export interface Ingredients {
@@ -72,7 +73,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
@@ -113,7 +114,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
@@ -135,8 +136,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   };
 }
 
-function hostLook({ root, folder, edge }: Ingredients, policy: () => Policy): HostLook {
-  const scanner = createScanner(root);
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
+}
+
+function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
     protections: (devices) =>

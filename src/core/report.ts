@@ -3,7 +3,6 @@
  * ever added within a version.
  */
 import type { PciAddress } from "./address.js";
-import { claimant } from "./claims.js";
 import { isOnVfio } from "./device.js";
 import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
@@ -45,7 +44,7 @@ export function reportPlan(
   scene: Scene = setScene(world),
 ): PlanReport {
   const plan = planAll(world, scene);
-  const claims = [...scene.assignment.claims.values()];
+  const found = [...scene.assignment.findings.values()];
   return {
     schema: "pciplug-plan/1",
     source,
@@ -53,7 +52,7 @@ export function reportPlan(
     held: plan.held.map(reportHeld),
     rules: (world.policy?.rules ?? []).map((rule) => ({
       name: rule.name,
-      matches: claims.filter((claim) => claim.rules.includes(rule)).length,
+      matches: found.filter(({ matches }) => matches.some((entry) => entry.rule === rule)).length,
     })),
   };
 }
@@ -134,8 +133,8 @@ export function reportDevices(world: World, scene: Scene = setScene(world)): rea
   return [...world.devices.values()].flatMap((device) => {
     const occupant = scene.taken.get(device.address);
     const lease = world.leases.get(device.address);
-    const claim = scene.assignment.claims.get(device.address);
-    if (occupant === undefined && lease === undefined && claim === undefined) {
+    const found = scene.assignment.findings.get(device.address);
+    if (occupant === undefined && lease === undefined && found === undefined) {
       return [];
     }
     const waiting = held.get(device.address);
@@ -147,7 +146,7 @@ export function reportDevices(world: World, scene: Scene = setScene(world)): rea
         class: device.class ?? null,
         driver: device.driver ?? null,
         iommuGroup: device.iommuGroup ?? null,
-        vm: occupant?.vm ?? lease?.vm ?? claimant(claim) ?? null,
+        vm: occupant?.vm ?? lease?.vm ?? scene.assignment.byDevice.get(device.address)?.vm ?? null,
         state: deviceState(scene, device.address, waiting !== undefined),
         held: waiting === undefined ? null : describeHeld(waiting.reason),
       },

@@ -66,6 +66,7 @@ const house: Readonly<Record<string, Rule>> = {
       "host/capture",
       "host/pci-names",
       "host/protection-facts",
+      "host/dma-facts",
       "control/client",
       "control/schema",
       "audit/read",

@@ -8,6 +8,7 @@ import type { Policy } from "../core/policy.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import type { VmStatus } from "../core/vm.js";
 import { emptyWorld } from "../core/world.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readProtections } from "../host/protection-facts.js";
 import { hostRoot } from "../host/root.js";
 import { scanOnce } from "../host/scan.js";
@@ -74,6 +75,7 @@ async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | nu
       isHostSeen: true,
       devices: new Map(devices.map((device) => [device.address, device])),
       protections: await readProtections(root, devices, stake),
+      dma: readDmaSafety(root),
       vms: unasked(policy),
     },
     "offline",

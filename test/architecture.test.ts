@@ -15,7 +15,11 @@ interface Rule {
 
 const house: Readonly<Record<string, Rule>> = {
   base: { rooms: [], node: [], npm: {} },
-  core: { rooms: ["base"], node: [], npm: { picomatch: ["core/pattern"] } },
+  core: {
+    rooms: ["base"],
+    node: [],
+    npm: { picomatch: ["core/pattern"], "@marcbachmann/cel-js": ["core/expression"] },
+  },
   qmp: {
     rooms: ["base"],
     node: ["net", "events", "timers", "timers/promises", "fs"],

@@ -9,10 +9,12 @@ import { openAudit } from "../audit/sink.js";
 import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
 import type { Policy } from "../core/policy.js";
+import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
-import { NO_WISHES } from "../core/wishes.js";
+import { wishesOf } from "../core/wishes.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -27,7 +29,7 @@ import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
 import { Links } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 import { fileTouches, PolicyFile, type PolicySource, unchangingSource } from "./policy-file.js";
 import { reportReload } from "./reload-report.js";
@@ -45,8 +47,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
-  /** What a recorded host stands on, in place of what the live one does. */
-  readonly recorded?: Pick<HostLook, "protections" | "dma">;
+  /** What a recorded host stands on and how it keeps devices apart, in place of what can be read below the root. */
+  readonly recorded?: { readonly protectionFacts: ProtectionFacts; readonly dma: DmaSafety };
 }
 
 export interface Composition {
@@ -77,11 +79,12 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const eye = openEye(parts);
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
   const links = new Links({ ...parts, warn: (message) => log.warn(message) }, policy);
   const agent = new Agent({
     scenes,
@@ -116,7 +119,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
@@ -136,17 +139,6 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     abandon: () => agent.abandon(),
   };
-}
-
-function openEye({ root, edge, io, recorded }: Ingredients): HostEye {
-  const scanner = createScanner(root, { io, wishes: () => NO_WISHES });
-  return new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
-    ...recorded,
-    now: edge.now,
-  });
 }
 
 function openLog(options: AgentOptions, edge: ProcessEdge): Log {
@@ -192,6 +184,25 @@ function hostWakes(
     switchMap((settings) => watchHost({ root, settings, announce, isObserving: options.isObserving })),
     map(toSignal),
   );
+}
+
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
+}
+
+function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
+  return {
+    scan: () => scanner.scan(),
+    protections: async (devices) => {
+      const operator = policy().protect;
+      return recorded === undefined
+        ? readProtections(root, devices, { folders: [folder.path], operator })
+        : protect(devices, recorded.protectionFacts, { operator });
+    },
+    dma: () => (recorded === undefined ? readDmaSafety(root) : recorded.dma),
+    now: edge.now,
+  };
 }
 
 function toSignal(wake: HostWake): Signal {

@@ -31,7 +31,7 @@ export interface Reading {
 
 /** A policy that nothing can change: of the demonstration, and of stories that are about something else. */
 export function unchangingSource(path: string, policy: Policy): PolicySource {
-  return { path, load: () => Promise.resolve(ok({ policy })), news$: EMPTY };
+  return { path, load: () => Promise.resolve(ok({ policy, remarks: [] })), news$: EMPTY };
 }
 
 /** The touches of the file as signals. That it cannot be watched is told once, until that has changed. */

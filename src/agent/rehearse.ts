@@ -12,7 +12,7 @@ import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
 import { isBridgeDevice } from "../core/iommu-group.js";
 import type { Policy, VmSpec } from "../core/policy.js";
-import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
+import { type DmaSafety, NO_FACTS, type ProtectionFacts } from "../core/protection.js";
 import {
   type RehearsalReport,
   type RehearsedEvent,
@@ -56,7 +56,6 @@ export interface RehearsalHooks {
   readonly signal?: AbortSignal;
 }
 
-const NOTHING_NEEDED: ProtectionFacts = { needed: [], unknown: [], isConsoleOnScreen: false };
 /** Functions of one slot. */
 const FUNCTIONS = 8;
 
@@ -91,7 +90,10 @@ export async function rehearse(
     io: simulation.host.io,
     folder,
     policy: stagedPolicy(script.policy, socketOf),
-    recorded: recordedFacts(script),
+    recorded: {
+      protectionFacts: script.protectionFacts ?? NO_FACTS,
+      dma: script.dma ?? { weaknesses: [] },
+    },
     onError: failure.report,
     onEntry: (entry) => steps.push(...endedStep(entry, clock.now())),
   });
@@ -141,13 +143,6 @@ function quietly(
       logLevel: "error",
       traceDir: null,
     },
-  };
-}
-
-function recordedFacts({ protectionFacts, dma }: RehearsalScript): Required<Ingredients>["recorded"] {
-  return {
-    protections: (devices) => Promise.resolve(protect(devices, protectionFacts ?? NOTHING_NEEDED)),
-    dma: () => dma ?? { weaknesses: [] },
   };
 }
 

@@ -125,6 +125,7 @@ async function live(
       log.info(`Rule ${rule} matches no device of this host as it is now`, { rule });
     }
     if (options.isOnce) {
+      await agent.until((world) => world.inventoryMovedMs === null);
       await agent.settled();
       const { steps, held } = planAll(agent.world);
       return steps.length === 0 && held.length === 0 ? EXIT.ok : EXIT.held;

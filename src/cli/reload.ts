@@ -30,7 +30,7 @@ export function reloadCommand(io: CliIo): Command {
 }
 
 /** 78 for a file that was refused, 2 while something of it is held. */
-export function exitCodeOfReload(answer: ReloadResponse): ExitCode {
+function exitCodeOfReload(answer: ReloadResponse): ExitCode {
   if (!answer.applied) {
     return EXIT.badFile;
   }

@@ -9,12 +9,14 @@
 import { opendir } from "node:fs/promises";
 import { watch } from "chokidar";
 import {
-  auditTime,
   catchError,
   concat,
   concatMap,
+  connect,
+  debounceTime,
   defer,
   EMPTY,
+  exhaustMap,
   filter,
   from,
   ignoreElements,
@@ -25,7 +27,9 @@ import {
   of,
   repeat,
   scan,
+  startWith,
   switchMap,
+  take,
   takeWhile,
   timer,
 } from "rxjs";
@@ -41,12 +45,14 @@ export type FileNews =
 export interface WatchTiming {
   /** Period of the slow look, in milliseconds. */
   readonly lookMs: number;
-  /** Events within this time, in milliseconds, are one: an editor that saves is half a dozen. */
-  readonly gatherMs: number;
+  /** The file is left alone until it was quiet for so long, in milliseconds: it may be half-written. */
+  readonly quietMs: number;
 }
 
-const DEFAULT_TIMING: WatchTiming = { lookMs: 30_000, gatherMs: 50 };
+const DEFAULT_TIMING: WatchTiming = { lookMs: 30_000, quietMs: 50 };
 const TOUCHED: FileNews = { kind: "touched" };
+/** A file that is never quiet is read all the same, after so many times the quiet that was waited for. */
+const MOST_PATIENCE = 10;
 /** Between two watches: a folder that comes and goes must not keep us busy. */
 const PAUSE_MS = 10;
 /**
@@ -60,9 +66,9 @@ const MOST_ENTRIES = 4_096;
  * the watch is missed). Never completes, never errors; unsubscribing closes everything.
  */
 export function watchConfig(path: string, timing: Partial<WatchTiming> = {}): Observable<FileNews> {
-  const { lookMs, gatherMs } = { ...DEFAULT_TIMING, ...timing };
+  const { lookMs, quietMs } = { ...DEFAULT_TIMING, ...timing };
   return defer(() => readRoute(path)).pipe(
-    switchMap((route) => follow(path, route, { lookMs, gatherMs })),
+    switchMap((route) => follow(path, route, { lookMs, quietMs })),
     catchError((error: unknown) =>
       concat(
         of<FileNews>({ kind: "unwatched", detail: messageOf(error) }),
@@ -74,13 +80,10 @@ export function watchConfig(path: string, timing: Partial<WatchTiming> = {}): Ob
 }
 
 /** Completes when other folders are on the way. */
-function follow(path: string, first: Route, { lookMs, gatherMs }: WatchTiming): Observable<FileNews> {
+function follow(path: string, first: Route, { lookMs, quietMs }: WatchTiming): Observable<FileNews> {
   const events$ = merge(...first.folders.map((folder) => watchFolder(folder.path, first.names)));
   const causes$ = merge(
-    events$.pipe(
-      auditTime(gatherMs),
-      map(() => "event"),
-    ),
+    inQuiet(events$, quietMs).pipe(map(() => "event")),
     interval(lookMs).pipe(map(() => "slow look")),
   );
   return causes$.pipe(
@@ -93,6 +96,18 @@ function follow(path: string, first: Route, { lookMs, gatherMs }: WatchTiming): 
     takeWhile(({ route }) => idsOf(route) === idsOf(first), true),
     filter(({ isNews }) => isNews),
     map(() => TOUCHED),
+  );
+}
+
+/** One for each burst of events, once it is over. */
+function inQuiet(events$: Observable<void>, quietMs: number): Observable<void> {
+  return events$.pipe(
+    connect((shared$) => {
+      const quiet$ = shared$.pipe(startWith(undefined), debounceTime(quietMs));
+      const patience$ = timer(quietMs * MOST_PATIENCE);
+      return shared$.pipe(exhaustMap(() => merge(quiet$, patience$).pipe(take(1))));
+    }),
+    map(() => undefined),
   );
 }
 

@@ -84,7 +84,7 @@ export const planResponse = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(["bind", "attach", "detach", "release", "forget", "adopt"]),
+        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "adopt"]),
         vm: z.string(),
         addresses: z.array(z.string()).readonly(),
         why: z.string().optional(),

@@ -4,6 +4,7 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import type { Intents, Quarantine } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
 import type { DmaSafety, Protection } from "./protection.js";
@@ -52,7 +53,16 @@ export type Signal =
   | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }
   | { readonly kind: "leases-written"; readonly leases: readonly Lease[] }
   /** The intents file as it was found. `isDamaged`: some were lost, and nobody has accepted that yet. */
-  | { readonly kind: "holds-read"; readonly holds: readonly Hold[]; readonly isDamaged: boolean }
+  | {
+      readonly kind: "intents-read";
+      readonly holds: readonly Hold[];
+      readonly intents: Intents;
+      readonly isDamaged: boolean;
+    }
+  /** A device is kept from everyone from now on. */
+  | { readonly kind: "quarantine-made"; readonly quarantine: Quarantine }
+  /** Somebody has looked at a device in quarantine, and it may go back to the host. */
+  | { readonly kind: "quarantine-cleared"; readonly atMs: number; readonly address: PciAddress }
   | { readonly kind: "step-started"; readonly atMs: number; readonly lane: string; readonly step: Step }
   | {
       readonly kind: "step-ended";

@@ -42,8 +42,11 @@ export interface SimCard {
   readonly udev?: Readonly<Record<string, string>>;
   /** More attributes of its sysfs folder, by name. */
   readonly attributes?: Readonly<Record<string, string>>;
-  /** The network interface that its host driver makes. */
-  readonly network?: { readonly name: string; readonly hasDefaultRoute?: boolean };
+  /**
+   * The network interface that its host driver makes; `null`: none that can be seen, as if it were in another network
+   * namespace. Left out: a network controller gets one that is down.
+   */
+  readonly network?: { readonly name: string; readonly hasDefaultRoute?: boolean } | null;
   /** The disk that its host driver makes. */
   readonly disk?: { readonly name: string; readonly mountPoint?: string };
 }

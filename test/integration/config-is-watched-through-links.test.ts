@@ -116,6 +116,18 @@ describe("a plain file", () => {
     await next(watch, "b");
   });
 
+  it("is read although it is never quiet", async () => {
+    const path = join(base, "config.yaml");
+    writeFileSync(path, fileWith("a"));
+    const watch = await standing(readAt(path));
+    const restless = setInterval(() => writeFileSync(path, fileWith("b")), 10);
+    try {
+      await next(watch, "b");
+    } finally {
+      clearInterval(restless);
+    }
+  });
+
   it("is missed while it is away, and read when it is back", async () => {
     const path = join(base, "config.yaml");
     writeFileSync(path, fileWith("a"));

@@ -1,5 +1,6 @@
 /** Policies tried on recorded machines before they touch hardware. */
 import { describe, expect, it } from "vitest";
+import { NO_FACTS } from "../../src/core/protection.js";
 import { exitCodeOfRehearsal } from "../../src/core/rehearsal.js";
 import { anAddress } from "../support/builders.js";
 import { decisionsOf, policyOf, stepsOf, tryOut } from "../support/rehearsals.js";
@@ -163,13 +164,23 @@ rules: [{name: gpus, match: {vendor: "10de"}, vm: a}, {name: sound, match: {addr
       host: "vfio-joe-p-x570",
       rules: GPUS,
       protectionFacts: {
-        needed: [{ address: anAddress("0000:0c:00.0"), because: "a story says so" }],
-        unknown: [],
-        isConsoleOnScreen: false,
+        ...NO_FACTS,
+        carriers: [
+          {
+            id: "made-up",
+            label: "made-up",
+            on: [],
+            functions: [anAddress("0000:0c:00.0")],
+            otherwise: [],
+          },
+        ],
+        uses: [{ carrier: "made-up", what: "a story", level: "hard", isLiftable: false, isGrounded: true }],
       },
     });
     expect(report.notes).not.toContainEqual(expect.stringMatching(/nothing but bridges/));
-    expect(decisionsOf(report, 0)).toContainEqual("0000:0c:00.0 held: protected: a story says so");
+    expect(decisionsOf(report, 0)).toContainEqual(
+      expect.stringMatching(/^0000:0c:00.0 held: protected: .*a story/),
+    );
     expect(report.assignments.map(({ address }) => address)).toEqual(["0000:0b:00.0", "0000:0b:00.1"]);
   });
 });

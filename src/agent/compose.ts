@@ -9,6 +9,7 @@ import { openAudit } from "../audit/sink.js";
 import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
 import type { Policy } from "../core/policy.js";
+import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
@@ -46,8 +47,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
-  /** What a recorded host stands on, in place of what the live one does. */
-  readonly recorded?: Pick<HostLook, "protections" | "dma">;
+  /** What a recorded host stands on and how it keeps devices apart, in place of what can be read below the root. */
+  readonly recorded?: { readonly protectionFacts: ProtectionFacts; readonly dma: DmaSafety };
 }
 
 export interface Composition {

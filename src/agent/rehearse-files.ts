@@ -5,6 +5,7 @@ import { loadEvents, type RehearsalEvent } from "../config/events.js";
 import type { ConfigIssue } from "../config/issue.js";
 import { loadConfig } from "../config/load.js";
 import type { Policy } from "../core/policy.js";
+import { unionOfWishes, wishesOf } from "../core/wishes.js";
 import { lookAtHost, readRecording } from "../host/recording.js";
 import { hostRoot } from "../host/root.js";
 import type { RehearsalScript } from "./rehearse.js";
@@ -39,10 +40,11 @@ export async function readScript(request: RehearsalRequest): Read<RehearsalScrip
   if (!policies.ok) {
     return policies;
   }
+  const wishes = unionOfWishes([config.value.policy, ...policies.value.values()].map(wishesOf));
   const { devices, protectionFacts, dma } =
     request.hostPath === null
-      ? await lookAtHost(hostRoot(request.rootDir))
-      : await readRecording(request.hostPath);
+      ? await lookAtHost(hostRoot(request.rootDir), { wishes })
+      : await readRecording(request.hostPath, wishes);
   return ok({
     devices,
     protectionFacts,

@@ -90,7 +90,10 @@ export async function rehearse(
     io: simulation.host.io,
     folder,
     policy: stagedPolicy(script.policy, socketOf),
-    recorded: recordedFacts(script),
+    recorded: {
+      protectionFacts: script.protectionFacts ?? NO_FACTS,
+      dma: script.dma ?? { weaknesses: [] },
+    },
     onError: failure.report,
     onEntry: (entry) => steps.push(...endedStep(entry, clock.now())),
   });

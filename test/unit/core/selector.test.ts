@@ -381,6 +381,7 @@ describe("a broken selector", () => {
     [{ udev: { "A B": "x" } }, ["udev", "A B"], undefined, "no name of a udev property"],
     [{ udev: { A: ["x", "(y"] } }, ["udev", "A", 1], 0, "parenthesis"],
     [{ sysfs: { a: "x", uevent: "y" } }, ["sysfs", "uevent"], undefined, "not read for rules"],
+    [{ lspci: [] }, ["lspci"], undefined, "no value"],
     [{ lspci: "65:00" }, ["lspci"], 0, "not one filter"],
     [{ lspci: "-s 65: -d 10de:" }, ["lspci"], 0, "not one filter"],
     [{ lspci: "-n 65:" }, ["lspci"], 0, "not one filter"],

@@ -38,7 +38,7 @@ const house: Readonly<Record<string, Rule>> = {
   config: {
     rooms: ["base", "core"],
     node: ["fs", "fs/promises", "path", "crypto"],
-    npm: { yaml: ["*"], zod: ["*"] },
+    npm: { yaml: ["*"], zod: ["*"], chokidar: ["config/watch"], rxjs: ["config/watch"] },
   },
   control: {
     rooms: ["base", "core"],
@@ -63,6 +63,8 @@ const house: Readonly<Record<string, Rule>> = {
       "host/root",
       "host/scan",
       "host/recording",
+      "host/capture",
+      "host/pci-names",
       "host/protection-facts",
       "control/client",
       "control/schema",

@@ -15,11 +15,17 @@ export function checkCommand(io: CliIo): Command {
       const path = file ?? options.config;
       const loaded = await loadConfig(path, { trustedUid: io.uid });
       if (options.json === true) {
-        io.out(renderJson(loaded.ok ? { ok: true, issues: [] } : { ok: false, issues: loaded.error }));
+        io.out(
+          renderJson(
+            loaded.ok
+              ? { ok: true, issues: [], remarks: loaded.value.remarks }
+              : { ok: false, issues: loaded.error },
+          ),
+        );
       } else if (loaded.ok) {
         io.out(`${path}: ok (${summary(loaded.value.policy)})`);
-        for (const remark of remarksOf(loaded.value.policy)) {
-          io.err(remark);
+        if (loaded.value.remarks.length > 0) {
+          io.err(formatIssues(loaded.value.remarks));
         }
       } else {
         io.err(formatIssues(loaded.error));
@@ -31,13 +37,4 @@ export function checkCommand(io: CliIo): Command {
 function summary(policy: Policy): string {
   const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
   return `${count(policy.vms.length, "VM")}, ${count(policy.rules.length, "rule")}`;
-}
-
-function remarksOf(policy: Policy): string[] {
-  return policy.rules.flatMap((rule) =>
-    rule.match.remarks.map(
-      (remark) =>
-        `rule ${rule.name}: ${remark.path.join(".")} ${remark.message}${remark.hint === undefined ? "" : ` (${remark.hint})`}`,
-    ),
-  );
 }

@@ -65,14 +65,16 @@ async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | nu
   }
   const root = hostRoot(options.root);
   const devices = await scanOnce(root);
+  const { policy } = loaded.value;
+  const stake = { folders: [options.state], operator: policy.protect };
   return reportPlan(
     {
       ...emptyWorld,
-      policy: loaded.value.policy,
+      policy,
       isHostSeen: true,
       devices: new Map(devices.map((device) => [device.address, device])),
-      protections: readProtections(root, devices),
-      vms: unasked(loaded.value.policy),
+      protections: await readProtections(root, devices, stake),
+      vms: unasked(policy),
     },
     "offline",
   );

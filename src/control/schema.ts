@@ -39,6 +39,13 @@ const device = z.object({
   held: z.string().nullable(),
 });
 
+const held = z.object({
+  address: z.string(),
+  vm: z.string().nullable(),
+  rule: z.string().nullable(),
+  reason: z.object({ kind: z.string(), message: z.string() }),
+});
+
 /** GET /v1/status */
 export const statusResponse = z.object({
   schema: z.literal("pciplug-status/1"),
@@ -50,6 +57,17 @@ export const statusResponse = z.object({
     /** ISO 8601, UTC. */
     startedAt: z.string(),
   }),
+  /** Absent from agents older than the key. */
+  policy: z
+    .object({
+      file: z.string(),
+      /** Digest of the file's text. */
+      version: z.string(),
+      loadedAt: z.string(),
+      /** Why the file as it is now was not taken: the last good policy stays. */
+      refused: z.object({ at: z.string(), reasons: z.array(z.string()).readonly() }).nullable(),
+    })
+    .nullish(),
   sources: z
     .array(
       z.object({ name: z.enum(SOURCE_NAMES), state: z.enum(["up", "missing", "off"]), detail: z.string() }),
@@ -66,25 +84,49 @@ export const planResponse = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(["bind", "attach", "detach", "release", "forget", "adopt"]),
+        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "adopt"]),
         vm: z.string(),
         addresses: z.array(z.string()).readonly(),
         why: z.string().optional(),
       }),
     )
     .readonly(),
-  held: z
+  held: z.array(held).readonly(),
+  /** Every rule, in file order, with the number of devices that it matches now. */
+  rules: z.array(z.object({ name: z.string(), matches: z.number() })).readonly(),
+});
+
+/** Body of POST /v1/reload; none at all is the same as an empty object. */
+export const reloadRequest = z.strictObject({
+  /** Whether what the file takes from VMs is meant (`limits.detachPerChange`). */
+  confirm: z.boolean().optional(),
+});
+
+/** POST /v1/reload */
+export const reloadResponse = z.object({
+  schema: z.literal("pciplug-reload/1"),
+  /** Whether the file as it is now is in force. */
+  applied: z.boolean(),
+  /** Whether anything was new to the agent. */
+  changed: z.boolean(),
+  /** Of the policy in force. */
+  version: z.string(),
+  /** What is wrong with the file; empty when it was applied. */
+  issues: z
     .array(
       z.object({
-        address: z.string(),
-        vm: z.string().nullable(),
-        rule: z.string().nullable(),
-        reason: z.object({ kind: z.string(), message: z.string() }),
+        path: z.string(),
+        line: z.number().nullable(),
+        column: z.number().nullable(),
+        key: z.string(),
+        message: z.string(),
+        hint: z.string().exactOptional(),
+        source: z.string().exactOptional(),
       }),
     )
     .readonly(),
-  /** Every rule, in file order, with the number of devices that it matches now. */
-  rules: z.array(z.object({ name: z.string(), matches: z.number() })).readonly(),
+  /** Devices that the policy in force would take from VMs but may not. */
+  held: z.array(held).readonly(),
 });
 
 /** Any answer that is not 200. Decide by `code`; `message` is for people. */
@@ -92,4 +134,6 @@ export const errorResponse = z.object({ error: z.object({ code: z.string(), mess
 
 export type StatusResponse = z.infer<typeof statusResponse>;
 export type PlanResponse = z.infer<typeof planResponse>;
+export type ReloadRequest = z.infer<typeof reloadRequest>;
+export type ReloadResponse = z.infer<typeof reloadResponse>;
 export type ErrorResponse = z.infer<typeof errorResponse>;

@@ -1,28 +1,30 @@
 /**
  * Who should have what, and why not: the whole of the deciding that needs no moment.
  *
- * Pure and total. The same inventory, policy and protections give the same answer, in the same order, whatever
- * order events came in; whether a VM is up is no input (semantics.md 4).
+ * Pure and total. The same inventory, policy, protections and intents give the same answer, in the same order, whatever
+ * order events came in. What a VM has already in this boot it keeps while its rule allows it (semantics.md 4).
  */
 import type { PciAddress } from "./address.js";
-import { type Claims, claimant, claimsOf, type DeviceClaim } from "./claims.js";
-import { type Device, isOnVfio } from "./device.js";
-import type { Blocker, Held, HeldReason } from "./held.js";
-import { endpointsByGroup, sortedAddresses } from "./iommu-group.js";
-import { vmsOf } from "./policy.js";
-import type { World } from "./world.js";
-
-/** What moves as one: the claimed endpoints of one IOMMU group, all for one VM. */
-export interface Unit {
-  readonly vm: string;
-  /** The rule that claims the first member. */
-  readonly rule: string;
-  readonly iommuGroup: number;
-  /** Sorted by address. */
-  readonly members: readonly PciAddress[];
-  /** Driverless neighbours that no rule claims: they stay, but must not get a host driver (semantics.md 7). */
-  readonly companions: readonly PciAddress[];
-}
+import type { Shortage } from "./assign-parts.js";
+import type { Device } from "./device.js";
+import { objectionTo } from "./eligibility.js";
+import {
+  type Claim,
+  collectExactClaims,
+  type ExactClaims,
+  type ExactVerdict,
+  ownerAmong,
+  priorityOf,
+} from "./exact-claims.js";
+import { type DeviceFindings, type Findings, findingsOf, matchesByRule } from "./findings.js";
+import { decideGroups, type GroupDecision, type Owner } from "./groups.js";
+import type { Held } from "./held.js";
+import { heldDevices } from "./refusals.js";
+import { collectSelectClaims, type SelectClaim } from "./select-claims.js";
+import { forbiddenKey, type Selection, select } from "./selection.js";
+import { type AssignWorld, Situation } from "./situation.js";
+import { staying } from "./staying.js";
+import type { Unit } from "./unit.js";
 
 export interface Assignment {
   /** Sorted by the address of the first member. */
@@ -31,131 +33,180 @@ export interface Assignment {
   readonly byDevice: ReadonlyMap<PciAddress, Unit>;
   /** Devices that rules speak of but that nobody gets, sorted by address. */
   readonly held: readonly Held[];
-  /** Every device that a rule speaks of. */
-  readonly claims: ReadonlyMap<PciAddress, DeviceClaim>;
+  /** What the rules say about every device that any of them speaks of. */
+  readonly findings: Findings;
+  readonly exact: ExactClaims;
+  readonly selections: readonly Selection[];
+  readonly shortages: readonly Shortage[];
+  /** Device -> the VMs that need not give it back, should they have it. */
+  readonly staying: ReadonlyMap<PciAddress, ReadonlySet<string>>;
 }
 
-const nothing: Assignment = { units: [], byDevice: new Map(), held: [], claims: new Map() };
+/** How often a selection is made again because an IOMMU group turned out not to be takeable. */
+const MOST_ROUNDS = 32;
 
 /** Decides which VM each device belongs to. */
-export function assign(
-  world: Pick<World, "policy" | "devices" | "protections" | "leases">,
-  claims: Claims = claimsOf(world),
-): Assignment {
-  if (claims.size === 0) {
-    return nothing;
-  }
-  const groups = endpointsByGroup(world.devices.values());
-  const units: Unit[] = [];
-  const held: Held[] = [];
-  const seenGroups = new Set<number>();
-  for (const address of sortedAddresses(claims.keys())) {
-    const claim = claims.get(address);
-    const group = claim?.device.iommuGroup;
-    if (claim === undefined) {
-      continue;
-    }
-    if (claim.against !== null || typeof group !== "number") {
-      held.push(heldFor(claim, claim.against ?? { kind: "no-iommu-group" }));
-    } else if (!seenGroups.has(group)) {
-      seenGroups.add(group);
-      const outcome = decideGroup(group, groups.get(group) ?? [], claims, world);
-      units.push(...outcome.units);
-      held.push(...outcome.held);
-    }
-  }
-  const byDevice = new Map(units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)));
-  return { units, byDevice, held: sortHeld(held), claims };
-}
-
-function heldFor(claim: DeviceClaim, reason: HeldReason): Held {
-  const rule = claim.rules[0];
-  return {
-    address: claim.device.address,
-    vm: reason.kind === "conflict" || rule === undefined ? null : (vmsOf(rule)[0] ?? null),
-    rule: rule?.name ?? null,
-    reason,
-  };
-}
-
-/** An IOMMU group is taken only whole: every endpoint claimed for the same VM, or driverless (semantics.md 7). */
-function decideGroup(
-  iommuGroup: number,
-  endpoints: readonly Device[],
-  claims: ReadonlyMap<PciAddress, DeviceClaim>,
-  world: Pick<World, "protections" | "leases">,
-): { units: Unit[]; held: Held[] } {
-  const wanted = endpoints.flatMap((device) => {
-    const claim = claims.get(device.address);
-    const vm = claimant(claim);
-    return claim === undefined || vm === undefined ? [] : [{ claim, vm }];
-  });
-  const first = wanted[0];
-  if (first === undefined) {
-    return { units: [], held: [] };
-  }
-  const others = endpoints.filter((device) => claimant(claims.get(device.address)) === undefined);
-  const reason = groupObjection(iommuGroup, others, wanted, claims, world);
-  if (reason !== null) {
-    return { units: [], held: wanted.map(({ claim }) => heldFor(claim, reason)) };
-  }
-  return {
-    units: [
-      {
-        vm: first.vm,
-        rule: first.claim.rules[0]?.name ?? "",
-        iommuGroup,
-        members: wanted.map(({ claim }) => claim.device.address),
-        companions: others.map((device) => device.address),
-      },
-    ],
-    held: [],
-  };
-}
-
-function groupObjection(
-  iommuGroup: number,
-  others: readonly Device[],
-  wanted: readonly { claim: DeviceClaim; vm: string }[],
-  claims: ReadonlyMap<PciAddress, DeviceClaim>,
-  world: Pick<World, "protections" | "leases">,
-): HeldReason | null {
-  const unfit = others.find((device) => world.protections.has(device.address));
-  if (unfit !== undefined) {
-    const why = world.protections.get(unfit.address)?.because ?? "";
-    return { kind: "iommu-group-unfit", iommuGroup, member: unfit.address, why: `protected: ${why}` };
-  }
-  const blockers: Blocker[] = others
-    .filter((device) => !isIdle(device, world.leases) || claims.get(device.address)?.against !== undefined)
-    .map((device) => ({ address: device.address, driver: device.driver ?? null, vm: null }));
-  const vms = new Set(wanted.map(({ vm }) => vm));
-  if (vms.size > 1) {
-    blockers.push(
-      ...wanted.map(({ claim, vm }) => ({
-        address: claim.device.address,
-        driver: claim.device.driver ?? null,
-        vm,
-      })),
-    );
-  }
-  return blockers.length > 0 ? { kind: "iommu-group-blocked", iommuGroup, blockers } : null;
-}
-
-/**
- * Driverless, and not because we are in the middle of giving it back: a neighbour that we still lease as claimed
- * must first be released, else it would be companion and leaver at once.
- */
-function isIdle(device: Device, leases: World["leases"]): boolean {
-  const role = leases.get(device.address)?.role;
-  // The override that keeps host drivers away also lets a vfio driver in: at a probe of the bus, or with its module.
-  return role === "companion"
-    ? device.driver === null || isOnVfio(device)
-    : device.driver === null && role === undefined;
-}
-
-function sortHeld(held: readonly Held[]): Held[] {
-  const order = new Map(
-    sortedAddresses(held.map((entry) => entry.address)).map((address, index) => [address, index]),
+export function assign(world: AssignWorld, findings: Findings = findingsOf(world)): Assignment {
+  const situation = new Situation(world);
+  const matches = matchesByRule(findings);
+  const exact = collectExactClaims(situation, matches);
+  const verdicts = settleExact(exact, findings, situation);
+  const claims = collectSelectClaims(situation, matches, verdicts);
+  const { decision, selections } = chooseSoundly(claims, verdicts, exact, situation);
+  const shortages = shortagesOf(selections, decision);
+  const byDevice = new Map(
+    decision.units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)),
   );
-  return [...held].sort((a, b) => (order.get(a.address) ?? 0) - (order.get(b.address) ?? 0));
+  const parts = { situation, findings, exact, verdicts, selections, decision, shortages };
+  return {
+    units: decision.units,
+    byDevice,
+    held: heldDevices(parts),
+    findings,
+    exact,
+    selections,
+    shortages,
+    staying: staying(parts),
+  };
+}
+
+/** Who gets each device among the exact claims; a unit of several goes to one VM or to nobody. */
+function settleExact(
+  exact: ExactClaims,
+  findings: Findings,
+  situation: Situation,
+): ReadonlyMap<PciAddress, ExactVerdict> {
+  const verdicts = new Map<PciAddress, ExactVerdict>();
+  for (const [address, claims] of exact) {
+    const verdict = ownerAmong(claims, situation.keeperOf(address));
+    const keeper = selectKeeper(verdict, findings.get(address), situation);
+    verdicts.set(address, keeper === null ? verdict : { kind: "waits", vm: keeper });
+  }
+  for (let isChanged = true; isChanged; ) {
+    isChanged = false;
+    for (const [address, verdict] of verdicts) {
+      const isWhole =
+        verdict.kind !== "owner" ||
+        verdict.claim.unit.every((member) => hasOwner(verdicts, member, verdict.claim));
+      if (!isWhole) {
+        verdicts.set(address, { kind: "nobody" });
+        isChanged = true;
+      }
+    }
+  }
+  return verdicts;
+}
+
+/** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
+function selectKeeper(
+  verdict: ExactVerdict,
+  found: DeviceFindings | undefined,
+  situation: Situation,
+): string | null {
+  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
+  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
+    return null;
+  }
+  const { claim } = verdict;
+  const isKept = found.matches.some(
+    ({ rule }) =>
+      rule.mode === "select" &&
+      rule.vm === vm &&
+      !situation.isSilent(rule, vm, found.device.address) &&
+      objectionTo(rule, vm, found.device, situation.world) === null &&
+      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
+  );
+  return isKept ? vm : null;
+}
+
+function hasOwner(
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  member: PciAddress,
+  { vm }: Claim,
+): boolean {
+  const verdict = verdicts.get(member);
+  return verdict?.kind === "owner" && verdict.claim.vm === vm;
+}
+
+/** Chooses, looks at whole IOMMU groups, and chooses again without the units that cannot be taken after all. */
+function chooseSoundly(
+  claims: readonly SelectClaim[],
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  exact: ExactClaims,
+  situation: Situation,
+): { readonly decision: GroupDecision; readonly selections: readonly Selection[] } {
+  const forbidden = new Set<string>();
+  const rootsOf = (rule: string) => rootsOfExact(rule, verdicts, situation);
+  for (let round = 1; ; round += 1) {
+    const selections = select(claims, situation, forbidden, rootsOf);
+    const owners = ownersOf(selections, verdicts);
+    const decision = decideGroups(owners, exact, situation);
+    const refused = selections.flatMap(({ claim, units }) =>
+      units
+        .filter((unit) => unit.some((member) => decision.refused.has(member.address)))
+        .map((unit) => ({ claim, unit })),
+    );
+    const fresh = refused.filter(({ claim, unit }) => !forbidden.has(forbiddenKey(claim.rule, unit)));
+    if (fresh.length === 0 || round === MOST_ROUNDS) {
+      return { decision, selections };
+    }
+    for (const { claim, unit } of fresh) {
+      forbidden.add(forbiddenKey(claim.rule, unit));
+    }
+  }
+}
+
+function rootsOfExact(
+  rule: string,
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  situation: Situation,
+): ReadonlySet<PciAddress> {
+  const roots = new Set<PciAddress>();
+  for (const [address, verdict] of verdicts) {
+    const root = situation.world.devices.get(address)?.root;
+    if (verdict.kind === "owner" && verdict.claim.rule.name === rule && typeof root === "string") {
+      roots.add(root);
+    }
+  }
+  return roots;
+}
+
+/** What was chosen goes before exact claims of a lower priority; the others were no candidates. */
+function ownersOf(
+  selections: readonly Selection[],
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+): ReadonlyMap<PciAddress, Owner> {
+  const owners = new Map<PciAddress, Owner>();
+  for (const [address, verdict] of verdicts) {
+    if (verdict.kind === "owner" && verdict.claim.vm !== null) {
+      const { rule, vm, unit } = verdict.claim;
+      owners.set(address, { rule, vm, unit });
+    }
+  }
+  for (const { claim, units } of selections) {
+    for (const members of units) {
+      const unit = members.map((member) => member.address);
+      for (const address of unit) {
+        owners.set(address, { rule: claim.rule, vm: claim.rule.vm, unit });
+      }
+    }
+  }
+  return owners;
+}
+
+function shortagesOf(selections: readonly Selection[], decision: GroupDecision): readonly Shortage[] {
+  return selections.flatMap(({ claim, alternative, units }) => {
+    if (alternative !== null) {
+      return [];
+    }
+    const { rule, pools, given } = claim;
+    const pool = pools[0] ?? [];
+    const ownerOf = (unit: readonly Device[]) =>
+      unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
+    const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);
+    const holders = [...new Set(others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`))].sort();
+    const free = pool.filter((unit) => ownerOf(unit) === undefined).length;
+    const needed = rule.alternatives[0]?.count.min ?? 0;
+    return [{ rule: rule.name, vm: rule.vm, needed, found: given + units.length + free, holders }];
+  });
 }

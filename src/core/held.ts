@@ -16,6 +16,30 @@ export interface Blocker {
 export type HeldReason =
   // decided by assign: no rule or no VM can change by itself
   | { readonly kind: "protected"; readonly because: string }
+  | { readonly kind: "in-use"; readonly because: string }
+  | { readonly kind: "never" }
+  | { readonly kind: "not-allowed" }
+  | {
+      readonly kind: "drifted";
+      readonly expected: string;
+      readonly found: string;
+      readonly movedTo: PciAddress | null;
+    }
+  | { readonly kind: "quarantined"; readonly why: string }
+  | { readonly kind: "reserved"; readonly vm: string; readonly detail: string }
+  | { readonly kind: "unsafe"; readonly weaknesses: readonly string[] }
+  | { readonly kind: "unit-incomplete"; readonly member: PciAddress; readonly why: string }
+  | { readonly kind: "outranked"; readonly rule: string; readonly vm: string }
+  | { readonly kind: "kept-elsewhere"; readonly vm: string }
+  | { readonly kind: "no-class"; readonly class: string }
+  | { readonly kind: "settling" }
+  | {
+      readonly kind: "short";
+      readonly needed: number;
+      readonly found: number;
+      /** Who has what the rule could use. */
+      readonly holders: readonly string[];
+    }
   | { readonly kind: "delicate-class"; readonly what: string }
   | { readonly kind: "fact-unknown"; readonly keys: readonly string[] }
   | { readonly kind: "conflict"; readonly rules: readonly string[]; readonly vms: readonly string[] }
@@ -59,7 +83,8 @@ export type HeldReason =
   | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
   | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "detach-limit"; readonly count: number; readonly limit: number }
-  | { readonly kind: "vm-missing"; readonly vm: string };
+  | { readonly kind: "vm-missing"; readonly vm: string }
+  | { readonly kind: "kept-without-rule"; readonly vm: string; readonly rule: string };
 
 /** One device that waits, for whom, by which rule, and why. */
 export interface Held {
@@ -71,32 +96,69 @@ export interface Held {
 
 /** The reason as one sentence: what, and where it helps, what to do. */
 export function describeHeld(reason: HeldReason): string {
-  return reason.kind === "protected" ||
-    reason.kind === "delicate-class" ||
-    reason.kind === "fact-unknown" ||
-    reason.kind === "conflict" ||
-    reason.kind === "no-iommu-group" ||
-    reason.kind === "iommu-group-blocked" ||
-    reason.kind === "iommu-group-unfit"
-    ? describeDecided(reason)
-    : describeMoment(reason);
+  return isDecided(reason) ? describeDecided(reason) : describeMoment(reason);
 }
 
-type DecidedKind =
-  | "protected"
-  | "delicate-class"
-  | "fact-unknown"
-  | "conflict"
-  | "no-iommu-group"
-  | "iommu-group-blocked"
-  | "iommu-group-unfit";
-type Decided = Extract<HeldReason, { kind: DecidedKind }>;
-type Moment = Exclude<HeldReason, { kind: DecidedKind }>;
+/** Reasons of `assign`: no passing of time and no coming of a VM changes them. */
+const DECIDED = [
+  "protected",
+  "in-use",
+  "never",
+  "not-allowed",
+  "drifted",
+  "quarantined",
+  "reserved",
+  "unsafe",
+  "unit-incomplete",
+  "outranked",
+  "kept-elsewhere",
+  "no-class",
+  "settling",
+  "short",
+  "delicate-class",
+  "fact-unknown",
+  "conflict",
+  "no-iommu-group",
+  "iommu-group-blocked",
+  "iommu-group-unfit",
+] as const;
+type Decided = Extract<HeldReason, { kind: (typeof DECIDED)[number] }>;
+type Moment = Exclude<HeldReason, Decided>;
+
+function isDecided(reason: HeldReason): reason is Decided {
+  return DECIDED.some((kind) => kind === reason.kind);
+}
 
 function describeDecided(reason: Decided): string {
   switch (reason.kind) {
     case "protected":
       return `protected: ${reason.because}`;
+    case "in-use":
+      return `in use: ${reason.because}; a rule with takeConfigured: true takes it all the same`;
+    case "never":
+      return "the file's never: keeps it from every VM";
+    case "not-allowed":
+      return "the file's allow: does not list it";
+    case "drifted":
+      return `expected ${reason.expected}, found ${reason.found}${reason.movedTo === null ? "" : ` (the expected card is now at ${reason.movedTo})`}`;
+    case "quarantined":
+      return `in quarantine: ${reason.why}`;
+    case "reserved":
+      return `reserved for ${reason.vm}: ${reason.detail}`;
+    case "unsafe":
+      return `not safe to give away: ${reason.weaknesses.join("; ")}; a rule with acceptUnsafe: true takes it all the same`;
+    case "unit-incomplete":
+      return `it is taken only together with ${reason.member}, which cannot be taken: ${reason.why}`;
+    case "outranked":
+      return `rule ${reason.rule} goes first and gives it to ${reason.vm}`;
+    case "kept-elsewhere":
+      return `${reason.vm} has it and keeps it`;
+    case "no-class":
+      return `the rule names no VM for its class ${reason.class}`;
+    case "settling":
+      return "waiting until the inventory has been quiet for a moment after the start";
+    case "short":
+      return `the rule needs ${reason.needed} and can have ${reason.found}${reason.holders.length === 0 ? "" : `; ${reason.holders.join(", ")} have the others`}`;
     case "delicate-class":
       return `a rule of wildcards only does not take ${reason.what}; name its class to mean it`;
     case "fact-unknown":
@@ -158,7 +220,9 @@ function describeMoment(reason: Moment): string {
     case "cannot-unplug":
       return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
     case "detach-limit":
-      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): start with --confirm-detach to mean it`;
+      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): run \`pciplug reload --confirm\` to mean it`;
+    case "kept-without-rule":
+      return `rule ${reason.rule} is gone and said onRuleGone: keep, so ${reason.vm} keeps it`;
     case "vm-missing":
       return `orphaned: ${reason.vm} is not in the file any more`;
     default:

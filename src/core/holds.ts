@@ -9,7 +9,7 @@ import { processKey, type VmStatus } from "./vm.js";
 import { pairKey, vmStatus, type World } from "./world.js";
 
 /** The hold in force on a device for a VM. */
-export function holdOn(world: World, vm: string, address: PciAddress): Hold | undefined {
+export function holdOn(world: Pick<World, "holds">, vm: string, address: PciAddress): Hold | undefined {
   return world.holds.find((hold) => hold.vm === vm && hold.address === address);
 }
 

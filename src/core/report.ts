@@ -3,7 +3,6 @@
  * ever added within a version.
  */
 import type { PciAddress } from "./address.js";
-import { claimant } from "./claims.js";
 import { isOnVfio } from "./device.js";
 import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
@@ -45,7 +44,7 @@ export function reportPlan(
   scene: Scene = setScene(world),
 ): PlanReport {
   const plan = planAll(world, scene);
-  const claims = [...scene.assignment.claims.values()];
+  const found = [...scene.assignment.findings.values()];
   return {
     schema: "pciplug-plan/1",
     source,
@@ -53,7 +52,7 @@ export function reportPlan(
     held: plan.held.map(reportHeld),
     rules: (world.policy?.rules ?? []).map((rule) => ({
       name: rule.name,
-      matches: claims.filter((claim) => claim.rules.includes(rule)).length,
+      matches: found.filter(({ matches }) => matches.some((entry) => entry.rule === rule)).length,
     })),
   };
 }
@@ -134,8 +133,8 @@ export function reportDevices(world: World, scene: Scene = setScene(world)): rea
   return [...world.devices.values()].flatMap((device) => {
     const occupant = scene.taken.get(device.address);
     const lease = world.leases.get(device.address);
-    const claim = scene.assignment.claims.get(device.address);
-    if (occupant === undefined && lease === undefined && claim === undefined) {
+    const found = scene.assignment.findings.get(device.address);
+    if (occupant === undefined && lease === undefined && found === undefined) {
       return [];
     }
     const waiting = held.get(device.address);
@@ -147,7 +146,7 @@ export function reportDevices(world: World, scene: Scene = setScene(world)): rea
         class: device.class ?? null,
         driver: device.driver ?? null,
         iommuGroup: device.iommuGroup ?? null,
-        vm: occupant?.vm ?? lease?.vm ?? claimant(claim) ?? null,
+        vm: occupant?.vm ?? lease?.vm ?? scene.assignment.byDevice.get(device.address)?.vm ?? null,
         state: deviceState(scene, device.address, waiting !== undefined),
         held: waiting === undefined ? null : describeHeld(waiting.reason),
       },
@@ -177,6 +176,16 @@ export interface StatusReport {
     readonly mode: "act" | "observe";
     readonly startedAt: string;
   };
+  /** `null` before the first policy. */
+  readonly policy: {
+    /** The file, as the agent was told of it. */
+    readonly file: string;
+    /** Digest of its text when it was read. */
+    readonly version: string;
+    readonly loadedAt: string;
+    /** Why the file as it is now was not taken. */
+    readonly refused: { readonly at: string; readonly reasons: readonly string[] } | null;
+  } | null;
   readonly sources: readonly {
     readonly name: SourceName;
     readonly state: SourceState["kind"];
@@ -186,17 +195,33 @@ export interface StatusReport {
   readonly devices: readonly DeviceReport[];
 }
 
+/** What the world itself does not know about the agent. */
+export interface AgentFacts extends Pick<StatusReport["agent"], "version" | "pid" | "startedAt"> {
+  /** The operator's file. */
+  readonly file: string;
+  /** A time of the world's clock as people write it: ISO 8601, UTC. */
+  readonly wallTimeOf: (ms: number) => string;
+}
+
 /** The whole of what the agent knows, for `status`. */
-export function reportStatus(
-  world: World,
-  about: Pick<StatusReport["agent"], "version" | "pid" | "startedAt">,
-  scene: Scene = setScene(world),
-): StatusReport {
+export function reportStatus(world: World, about: AgentFacts, scene: Scene = setScene(world)): StatusReport {
+  const { version, pid, startedAt } = about;
   return {
     schema: "pciplug-status/1",
-    agent: { ...about, bootId: world.bootId, mode: world.mode },
+    agent: { version, pid, startedAt, bootId: world.bootId, mode: world.mode },
+    policy: reportPolicy(world, about),
     sources: [...world.sources].map(([name, { kind, detail }]) => ({ name, state: kind, detail })),
     vms: (world.policy?.vms ?? []).map((vm) => reportVm(world, vm.name)),
     devices: reportDevices(world, scene),
   };
+}
+
+function reportPolicy(world: World, { file, wallTimeOf }: AgentFacts): StatusReport["policy"] {
+  const { policy, policyLoadedMs, policyRefusal } = world;
+  if (policy === null) {
+    return null;
+  }
+  const refused =
+    policyRefusal === null ? null : { at: wallTimeOf(policyRefusal.atMs), reasons: policyRefusal.reasons };
+  return { file, version: policy.version, loadedAt: wallTimeOf(policyLoadedMs), refused };
 }

@@ -64,6 +64,8 @@ export interface SelectorVerdict {
 
 /** A compiled selector. */
 export interface Selector {
+  /** As the operator wrote it. */
+  readonly written: RawSelector;
   readonly keys: readonly SelectorKey[];
   /** Whether nothing in it says what or where: it must then leave delicate classes alone (pci-class.ts, `delicacyOf`). */
   readonly isWildcardOnly: boolean;
@@ -165,6 +167,7 @@ function compileAt(raw: RawSelector, path: SelectorPath): Result<Selector, reado
     return err(issues);
   }
   return ok({
+    written: raw,
     keys,
     isWildcardOnly: keys.every((key) => key.isWildcardOnly),
     exactAddresses: keys.flatMap((key) => key.exactAddresses),

@@ -1,0 +1,114 @@
+/**
+ * What the rules say about each device, before anybody's moment, IOMMU group or neighbour is looked at.
+ */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import type { Policy, Rule } from "./policy.js";
+import { type RankedRule, rankRules } from "./ranking.js";
+import { RuleIndex } from "./rule-index.js";
+import { type Selector, verdictOf } from "./selector.js";
+import type { World } from "./world.js";
+
+/** Why no rule may have a device: the top-level `never` and `allow`. */
+export type Exclusion = "never" | "not-allowed";
+
+/** What the rules say about one device. */
+export interface DeviceFindings {
+  readonly device: Device;
+  readonly exclusion: Exclusion | null;
+  /** The rules that match for certain, first in rank first. */
+  readonly matches: readonly RankedRule[];
+  /** The rules that ask for a fact that is not known (semantics.md 3). */
+  readonly open: readonly RankedRule[];
+}
+
+/** The devices that any rule speaks of, in the order of the inventory. */
+export type Findings = ReadonlyMap<PciAddress, DeviceFindings>;
+
+/** Rule -> the devices that match it for certain, in the order of the inventory. */
+export type MatchesByRule = ReadonlyMap<Rule, readonly Device[]>;
+
+/** The findings the other way round. */
+export function matchesByRule(findings: Findings): MatchesByRule {
+  const matched = new Map<Rule, Device[]>();
+  for (const { device, matches } of findings.values()) {
+    for (const { rule } of matches) {
+      const devices = matched.get(rule);
+      if (devices === undefined) {
+        matched.set(rule, [device]);
+      } else {
+        devices.push(device);
+      }
+    }
+  }
+  return matched;
+}
+
+/** Evaluates every rule on every device. */
+export function findingsOf(world: Pick<World, "policy" | "devices">): Findings {
+  return new FindingsCache().of(world);
+}
+
+/**
+ * Findings of one world after the other: only devices that have changed are evaluated again. The answer is that of
+ * {@link findingsOf}.
+ */
+export class FindingsCache {
+  #policy: Policy | null = null;
+  #devices: World["devices"] | null = null;
+  #index: RuleIndex = new RuleIndex([]);
+  #known = new Map<PciAddress, { readonly device: Device; readonly found: DeviceFindings | null }>();
+  #findings: Findings = new Map();
+
+  of({ policy, devices }: Pick<World, "policy" | "devices">): Findings {
+    if (this.#policy === policy && this.#devices === devices) {
+      return this.#findings;
+    }
+    if (this.#policy !== policy) {
+      this.#index = new RuleIndex(policy === null ? [] : rankRules(policy));
+      this.#known = new Map();
+    }
+    const known = new Map<PciAddress, { device: Device; found: DeviceFindings | null }>();
+    const findings = new Map<PciAddress, DeviceFindings>();
+    for (const [address, device] of policy === null ? [] : devices) {
+      const before = this.#known.get(address);
+      const now = before?.device === device ? before : { device, found: this.#find(policy, device) };
+      known.set(address, now);
+      if (now.found !== null) {
+        findings.set(address, now.found);
+      }
+    }
+    this.#policy = policy;
+    this.#devices = devices;
+    this.#known = known;
+    this.#findings = findings;
+    return findings;
+  }
+
+  #find(policy: Policy | null, device: Device): DeviceFindings | null {
+    const matches: RankedRule[] = [];
+    const open: RankedRule[] = [];
+    for (const ranked of this.#index.candidates(device)) {
+      const verdict = verdictOf(ranked.rule.match, device);
+      if (verdict !== "no-match") {
+        (verdict === "match" ? matches : open).push(ranked);
+      }
+    }
+    return matches.length + open.length === 0 || policy === null
+      ? null
+      : { device, exclusion: exclusionOf(policy, device), matches, open };
+  }
+}
+
+/** Whether `never` or `allow` keeps the device from every rule. What is not known excludes (semantics.md 2). */
+export function exclusionOf(
+  { never, allow }: Pick<Policy, "never" | "allow">,
+  device: Device,
+): Exclusion | null {
+  if (never.some((selector) => verdictOf(selector, device) !== "no-match")) {
+    return "never";
+  }
+  return allow === null || allow.some((selector: Selector) => verdictOf(selector, device) === "match")
+    ? null
+    : "not-allowed";
+}

@@ -1,0 +1,115 @@
+/**
+ * Pins: a rule that has learnt its cards keeps to them, wherever renumbering puts them, and takes no stranger in their
+ * place (semantics.md 5).
+ */
+import type { PciAddress } from "./address.js";
+import { type Device, identityOf, isSameIdentity } from "./device.js";
+import type { HeldReason } from "./held.js";
+import type { Pin } from "./intent.js";
+import type { Rule } from "./policy.js";
+
+/** What a pinned rule means now. */
+export interface Pinned {
+  /** What it may take: its own cards wherever they are, and matches that nobody was pinned in the place of. */
+  readonly devices: readonly Device[];
+  /** Devices in the place of a pinned card that are not that card. */
+  readonly drifted: ReadonlyMap<PciAddress, HeldReason>;
+}
+
+/** Holds the pins of a rule against what matches it now. */
+export function followPins(
+  rule: Pick<Rule, "name" | "follow" | "match">,
+  matched: readonly Device[],
+  pins: readonly Pin[],
+  devices: ReadonlyMap<PciAddress, Device>,
+): Pinned {
+  const drifted = new Map<PciAddress, HeldReason>();
+  const own = new Map<PciAddress, Device>();
+  for (const pin of pins.filter((entry) => entry.rule === rule.name)) {
+    const there = deviceOf(pin, rule.follow, devices);
+    if (there !== undefined && isCardOf(pin, there)) {
+      own.set(there.address, there);
+    }
+    const stranger = strangerFor(pin, there, rule, devices);
+    if (stranger !== undefined) {
+      drifted.set(stranger.address, driftOf(pin, stranger, devices));
+    }
+  }
+  for (const device of matched) {
+    if (!drifted.has(device.address)) {
+      own.set(device.address, device);
+    }
+  }
+  for (const address of own.keys()) {
+    // One card of the rule may stand where another one of it was learnt.
+    drifted.delete(address);
+  }
+  return { devices: [...own.values()], drifted };
+}
+
+/**
+ * Who stands where the pinned card belongs. A card that was found elsewhere leaves its old place to others, unless the
+ * rule writes that very address out.
+ */
+function strangerFor(
+  pin: Pin,
+  there: Device | undefined,
+  rule: Pick<Rule, "match">,
+  devices: ReadonlyMap<PciAddress, Device>,
+): Device | undefined {
+  const isFound = there !== undefined && isCardOf(pin, there);
+  const place = there === undefined || isFound ? devices.get(pin.address) : there;
+  const isMeant = !isFound || rule.match.exactAddresses.includes(pin.address);
+  return place !== undefined && isMeant && !isCardOf(pin, place) ? place : undefined;
+}
+
+/** Whether a device is the card that was pinned: its ids and, where both are known, its serial number. */
+export function isCardOf(pin: Pin, device: Device): boolean {
+  const isSameSerial = pin.serial === null || device.serial === undefined || device.serial === pin.serial;
+  return isSameIdentity(pin.identity, identityOf(device)) && isSameSerial;
+}
+
+/** What is learnt of a device that a rule takes. */
+export function pinOf(rule: string, device: Device, serial: string | null): Pin {
+  const { address, path } = device;
+  return {
+    rule,
+    address,
+    path: path ?? null,
+    serial: device.serial ?? serial,
+    identity: identityOf(device),
+  };
+}
+
+function deviceOf(
+  pin: Pin,
+  follow: Rule["follow"],
+  devices: ReadonlyMap<PciAddress, Device>,
+): Device | undefined {
+  if (follow === "address") {
+    return devices.get(pin.address);
+  }
+  const fact = follow === "path" ? pin.path : pin.serial;
+  return fact === null
+    ? devices.get(pin.address)
+    : [...devices.values()].find((device) => device[follow] === fact);
+}
+
+function driftOf(pin: Pin, found: Device, devices: ReadonlyMap<PciAddress, Device>): HeldReason {
+  const elsewhere =
+    pin.serial === null ? [] : [...devices.values()].filter((other) => other.serial === pin.serial);
+  return {
+    kind: "drifted",
+    expected: describe(pin.identity, pin.serial),
+    found: describe(identityOf(found), found.serial ?? null),
+    movedTo: elsewhere[0]?.address ?? null,
+  };
+}
+
+function describe(
+  { vendor, device, subsystemVendor, subsystemDevice }: Pin["identity"],
+  serial: string | null,
+) {
+  const ids = `${vendor ?? "?"}:${device ?? "?"} (${subsystemVendor ?? "?"}:${subsystemDevice ?? "?"})`;
+  return serial === null ? ids : `${ids}, serial ${serial}`;
+}

@@ -1,0 +1,152 @@
+/** Select rules: what each of them could have, and why not what else it matches. Who gets what is selection.ts. */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import { objectionTo } from "./eligibility.js";
+import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
+import type { MatchesByRule } from "./findings.js";
+import type { HeldReason } from "./held.js";
+import { holdOn } from "./holds.js";
+import { followPins, type Pinned } from "./pinning.js";
+import type { Alternative, SelectRule } from "./policy.js";
+import type { RankedRule } from "./ranking.js";
+import { verdictOf } from "./selector.js";
+import type { Situation } from "./situation.js";
+
+/** A select rule with everything that it could have. */
+export interface SelectClaim {
+  readonly ranked: RankedRule;
+  readonly rule: SelectRule;
+  /** What it may not have, and why. */
+  readonly objections: ReadonlyMap<PciAddress, HeldReason>;
+  /** For each alternative: the units that it may take. */
+  readonly pools: readonly (readonly (readonly Device[])[])[];
+  /** How many units its VM has already by exact claims; they count. */
+  readonly given: number;
+}
+
+/** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
+export function collectSelectClaims(
+  situation: Situation,
+  matches: MatchesByRule,
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+): readonly SelectClaim[] {
+  return situation.ranked.flatMap((ranked) => {
+    const { rule } = ranked;
+    return rule.mode === "select" ? [collect({ ...ranked, rule }, situation, matches, verdicts)] : [];
+  });
+}
+
+function collect(
+  ranked: RankedRule & { readonly rule: SelectRule },
+  situation: Situation,
+  matches: MatchesByRule,
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+): SelectClaim {
+  const { rule } = ranked;
+  const { devices, drifted } = meantBy(rule, situation, matches);
+  const objections = new Map(drifted);
+  const fit: Device[] = [];
+  const given = new Set<string>();
+  for (const device of devices.filter(({ address }) => !situation.isSilent(rule, rule.vm, address))) {
+    const verdict = verdicts.get(device.address);
+    const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
+    const objection = isGiven ? null : candidateObjection(rule, device, situation, verdict);
+    if (isGiven) {
+      given.add(unitKey(situation.topology.unitOf(device, rule)));
+    } else if (objection === null) {
+      fit.push(device);
+    } else {
+      objections.set(device.address, objection);
+    }
+  }
+  const pools = rule.alternatives.map((alternative) =>
+    poolOf(rule, alternative, fit, situation, objections, verdicts),
+  );
+  return { ranked, rule, objections, pools, given: given.size };
+}
+
+function meantBy(rule: SelectRule, situation: Situation, matches: MatchesByRule): Pinned {
+  const matched = matches.get(rule) ?? [];
+  const { intents, devices } = situation.world;
+  return rule.isPinned
+    ? followPins(rule, matched, intents.pins, devices)
+    : { devices: matched, drifted: new Map() };
+}
+
+function candidateObjection(
+  rule: SelectRule,
+  device: Device,
+  situation: Situation,
+  verdict: ExactVerdict | undefined,
+  isNamed = true,
+): HeldReason | null {
+  const { world } = situation;
+  const hold = holdOn(world, rule.vm, device.address);
+  // What the VM has let go of is not chosen anew for it; what is still leased to it stays its own.
+  if (hold !== undefined && situation.keeperOf(device.address) !== rule.vm) {
+    return { kind: "hold", cause: hold.cause, detail: hold.detail };
+  }
+  return objectionTo(rule, rule.vm, device, world, isNamed) ?? rivalObjection(rule, verdict);
+}
+
+/** Exact claims are fixed before select rules of their own or a lower priority choose. */
+function rivalObjection(rule: SelectRule, verdict: ExactVerdict | undefined): HeldReason | null {
+  if (verdict === undefined || verdict.kind === "nobody" || verdict.kind === "waits") {
+    return null;
+  }
+  const claims = verdict.kind === "owner" ? [verdict.claim] : verdict.claims;
+  const [strongest] = claims;
+  const mayTake =
+    strongest === undefined || (rule.priority > priorityOf(strongest) && (!isKept(verdict) || rule.preempt));
+  return mayTake ? null : outrankedBy(strongest, verdict);
+}
+
+function isKept(verdict: ExactVerdict): boolean {
+  return verdict.kind === "owner" && verdict.isKept;
+}
+
+function outrankedBy(claim: Claim, verdict: ExactVerdict): HeldReason {
+  if (verdict.kind === "conflict") {
+    const vms = [...new Set(verdict.claims.flatMap(({ vm }) => vm ?? []))];
+    return { kind: "conflict", rules: verdict.claims.map(({ rule }) => rule.name), vms };
+  }
+  return { kind: "outranked", rule: claim.rule.name, vm: claim.vm ?? "" };
+}
+
+/** The units of one alternative; units that cannot be taken whole leave their reason with the device that matched. */
+function poolOf(
+  rule: SelectRule,
+  { match }: Alternative,
+  fit: readonly Device[],
+  situation: Situation,
+  objections: Map<PciAddress, HeldReason>,
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+): readonly (readonly Device[])[] {
+  const units = new Map<string, readonly Device[]>();
+  for (const device of fit) {
+    if (match !== null && verdictOf(match, device) !== "match") {
+      continue;
+    }
+    const unit = situation.topology.unitOf(device, rule);
+    const unfit = unit.find(
+      (member) =>
+        member !== device &&
+        candidateObjection(rule, member, situation, verdicts.get(member.address), false) !== null,
+    );
+    if (unfit === undefined) {
+      units.set(unitKey(unit), unit);
+    } else {
+      objections.set(device.address, {
+        kind: "unit-incomplete",
+        member: unfit.address,
+        why: "it may not be taken",
+      });
+    }
+  }
+  return [...units.values()];
+}
+
+/** Text that tells one unit from another. */
+export function unitKey(unit: readonly Device[]): string {
+  return unit.map((member) => member.address).join(" ");
+}

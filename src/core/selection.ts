@@ -1,0 +1,151 @@
+/** Lets all select rules choose at once, and says what each of them got. The choosing itself is matching.ts. */
+import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import type { Item } from "./holding.js";
+import { type Choice, choose, type FlexibleClaim, type Option } from "./matching.js";
+import type { SelectRule } from "./policy.js";
+import { byPreference } from "./preference.js";
+import { type SelectClaim, unitKey } from "./select-claims.js";
+import type { Situation } from "./situation.js";
+
+/** What a select claim came to. */
+export interface Selection {
+  readonly claim: SelectClaim;
+  /** Position of the alternative that is met; `null`: short of every minimum. */
+  readonly alternative: number | null;
+  readonly units: readonly (readonly Device[])[];
+}
+
+/** Units that a claim may not have after all, found out by looking at whole IOMMU groups. */
+export type Forbidden = ReadonlySet<string>;
+
+/** The name of a unit for one rule in {@link Forbidden}. */
+export function forbiddenKey(rule: SelectRule, unit: readonly Device[]): string {
+  return `${rule.name} ${unitKey(unit)}`;
+}
+
+/** Lets all select claims choose at once. `rootsOf`: root ports of what exact rules were given. */
+export function select(
+  claims: readonly SelectClaim[],
+  situation: Situation,
+  forbidden: Forbidden,
+  rootsOf: (rule: string) => ReadonlySet<PciAddress>,
+): readonly Selection[] {
+  let roots = rootsOf;
+  // A rule may want to be near what another one chooses; that one is decided first, so few rounds are enough.
+  const rounds =
+    1 + claims.filter(({ rule }) => rule.prefer.some((entry) => entry.by === "sameRootAs")).length;
+  let selections: readonly Selection[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    selections = new Pooling(claims, situation, forbidden, roots).select();
+    const chosen = selections;
+    roots = (name) => {
+      const mine = chosen.find(({ claim }) => claim.rule.name === name)?.units.flat() ?? [];
+      return new Set([...rootsOf(name), ...mine.flatMap(({ root }) => root ?? [])]);
+    };
+  }
+  return selections;
+}
+
+/** The numbers behind the names: units as items, functions as atoms, IOMMU groups as clusters, VMs as owners. */
+class Pooling {
+  readonly #claims: readonly SelectClaim[];
+  readonly #situation: Situation;
+  readonly #forbidden: Forbidden;
+  readonly #rootsOf: (rule: string) => ReadonlySet<PciAddress>;
+  readonly #units: (readonly Device[])[] = [];
+  readonly #numbers = new Map<string, number>();
+  readonly #atoms = new Map<PciAddress, number>();
+  readonly #owners = new Map<string, number>();
+
+  constructor(
+    claims: readonly SelectClaim[],
+    situation: Situation,
+    forbidden: Forbidden,
+    rootsOf: (rule: string) => ReadonlySet<PciAddress>,
+  ) {
+    this.#claims = claims;
+    this.#situation = situation;
+    this.#forbidden = forbidden;
+    this.#rootsOf = rootsOf;
+  }
+
+  select(): readonly Selection[] {
+    const options = this.#claims.map((claim) =>
+      claim.pools.map((pool, index) => this.#option(claim, pool, index)),
+    );
+    const kept = this.#kept(options);
+    const flexible = this.#claims.map(
+      ({ rule }, index): FlexibleClaim => ({
+        owner: numberOf(this.#owners, rule.vm),
+        options: options[index] ?? [],
+        kept: kept[index] ?? [],
+        priority: rule.priority,
+        isPreempting: rule.preempt,
+      }),
+    );
+    const items = this.#units.map(
+      (unit): Item => ({
+        clusters: [...new Set(unit.map((member) => member.iommuGroup ?? -1))],
+        atoms: unit.map((member) => numberOf(this.#atoms, member.address)),
+      }),
+    );
+    return choose(flexible, items).map((choice, index) => this.#selection(choice, index));
+  }
+
+  #selection({ option, items }: Choice, index: number): Selection {
+    const claim = this.#claims[index] as SelectClaim;
+    return { claim, alternative: option, units: items.map((item) => this.#units[item] ?? []) };
+  }
+
+  #option(claim: SelectClaim, pool: readonly (readonly Device[])[], index: number): Option {
+    const { rule, given } = claim;
+    const count = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
+    const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
+    const edges = pool
+      .filter((unit) => !this.#forbidden.has(forbiddenKey(rule, unit)))
+      .toSorted(byPreference(rule, tastes))
+      .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
+      .map((unit) => this.#number(unit));
+    return { edges, min: Math.max(0, count.min - given), max: Math.max(0, count.max - given) };
+  }
+
+  #isHad(unit: readonly Device[], vm: string): boolean {
+    return unit.some((member) => this.#situation.keeperOf(member.address) === vm);
+  }
+
+  #number(unit: readonly Device[]): number {
+    const number = numberOf(this.#numbers, unitKey(unit));
+    this.#units[number] = unit;
+    return number;
+  }
+
+  /** What each claim has already: first by the rule that the lease names, then by rank. */
+  #kept(options: readonly (readonly Option[])[]): readonly (readonly number[])[] {
+    const kept: number[][] = this.#claims.map(() => []);
+    const isTaken = new Set<number>();
+    for (const isByName of [true, false]) {
+      this.#claims.forEach(({ rule }, index) => {
+        for (const item of new Set(options[index]?.flatMap((option) => option.edges))) {
+          const leases = (this.#units[item] ?? []).flatMap(
+            (member) => this.#situation.leaseOn(member.address) ?? [],
+          );
+          const isOwn = leases.some(
+            (lease) => lease.vm === rule.vm && (!isByName || lease.rule === rule.name),
+          );
+          if (isOwn && !isTaken.has(item)) {
+            isTaken.add(item);
+            kept[index]?.push(item);
+          }
+        }
+      });
+    }
+    return kept;
+  }
+}
+
+function numberOf<Key>(numbers: Map<Key, number>, key: Key): number {
+  const known = numbers.get(key) ?? numbers.size;
+  numbers.set(key, known);
+  return known;
+}

@@ -1,0 +1,109 @@
+/** The world as `assign` looks at it: rules in rank, neighbours, and who has what already. Made afresh for each world. */
+import { InvariantError } from "../base/error.js";
+import { compareAddresses, type PciAddress } from "./address.js";
+import type { Device } from "./device.js";
+import { isLeaseOf, type Lease } from "./lease.js";
+import { DEFAULT_TRAITS, type Policy, type Rule } from "./policy.js";
+import { type RankedRule, rankRules } from "./ranking.js";
+import { compileSelector } from "./selector.js";
+import { Topology } from "./topology.js";
+import type { World } from "./world.js";
+
+/** What assign depends on. Whether a VM is up matters only to rules that say `whenDown: next`. */
+export type AssignWorld = Pick<
+  World,
+  | "policy"
+  | "devices"
+  | "protections"
+  | "dma"
+  | "leases"
+  | "holds"
+  | "intents"
+  | "vms"
+  | "nowMs"
+  | "inventoryMovedMs"
+>;
+
+/** An operator's `attach`, as a rule. */
+interface OrderRule {
+  readonly address: PciAddress;
+  readonly vm: string;
+  readonly rule: Rule;
+}
+
+/** The name under which an operator's order appears where a rule is named. No rule can have it. */
+export const ORDER_NAME = "@attach";
+
+export class Situation {
+  readonly world: AssignWorld;
+  readonly ranked: readonly RankedRule[];
+  readonly topology: Topology;
+  readonly orders: readonly OrderRule[];
+  /** Devices that are leased to a VM in this boot, as claimed. */
+  readonly #leases: ReadonlyMap<PciAddress, Lease>;
+
+  constructor(world: AssignWorld) {
+    this.world = world;
+    this.ranked = world.policy === null ? [] : rankRules(world.policy);
+    this.topology = new Topology(world.devices);
+    this.#leases = new Map(
+      [...world.leases].filter(
+        ([address, lease]) => lease.role === "claimed" && isLeaseOf(lease, world.devices.get(address)),
+      ),
+    );
+    this.orders = world.intents.orders
+      .filter((order) => world.policy?.vms.some((vm) => vm.name === order.vm) === true)
+      .map(({ address, vm }) => ({ address, vm, rule: orderRule(address, vm) }));
+  }
+
+  /** The lease in force on a device. */
+  leaseOn(address: PciAddress): Lease | undefined {
+    return this.#leases.get(address);
+  }
+
+  /** The VM that has a device, or is about to have it, in this boot. */
+  keeperOf(address: PciAddress): string | undefined {
+    return this.#leases.get(address)?.vm;
+  }
+
+  /** Devices that VMs have, in no order. */
+  leased(): Iterable<Lease> {
+    return this.#leases.values();
+  }
+
+  /** Whether a rule says nothing now, because its VM is down and it says `whenDown: next`. */
+  isSilent(rule: Rule, vm: string, address: PciAddress): boolean {
+    const status = this.world.vms.get(vm);
+    if (rule.whenDown !== "next" || status?.kind !== "absent") {
+      return false;
+    }
+    // A VM that restarts must not lose its card on the way: what it has stays its own for the usual grace.
+    const graceMs = this.world.policy?.limits.keepAfterVmGoneMs ?? 0;
+    return this.keeperOf(address) !== vm || this.world.nowMs >= status.sinceMs + graceMs;
+  }
+
+  /** Whether `select` rules still wait for the inventory to come to rest (semantics.md 4). */
+  get isSettling(): boolean {
+    return this.world.inventoryMovedMs !== null;
+  }
+
+  /** Compares devices by their addresses. */
+  readonly inOrder = (a: Device, b: Device): number => compareAddresses(a.address, b.address);
+
+  /** The NUMA node that a VM lives on, where its entry says so. */
+  numaNodeOf(vm: string): number | undefined {
+    return policyVm(this.world.policy, vm)?.numaNode;
+  }
+}
+
+function policyVm(policy: Policy | null, name: string) {
+  return policy?.vms.find((vm) => vm.name === name);
+}
+
+function orderRule(address: PciAddress, vm: string): Rule {
+  const selector = compileSelector({ address });
+  if (!selector.ok) {
+    throw new InvariantError(`cannot make a rule of the order for ${address}`, { address, vm });
+  }
+  return { ...DEFAULT_TRAITS, mode: "batch", name: ORDER_NAME, match: selector.value, vm };
+}

@@ -149,10 +149,13 @@ function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () 
   const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
-    protections: (devices) =>
-      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
-    dma: () => readDmaSafety(root),
-    ...recorded,
+    protections: async (devices) => {
+      const operator = policy().protect;
+      return recorded === undefined
+        ? readProtections(root, devices, { folders: [folder.path], operator })
+        : protect(devices, recorded.protectionFacts, { operator });
+    },
+    dma: () => (recorded === undefined ? readDmaSafety(root) : recorded.dma),
     now: edge.now,
   };
 }

@@ -12,7 +12,7 @@ import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
 import { isBridgeDevice } from "../core/iommu-group.js";
 import type { Policy, VmSpec } from "../core/policy.js";
-import { type DmaSafety, NO_FACTS, type ProtectionFacts, protect } from "../core/protection.js";
+import { type DmaSafety, NO_FACTS, type ProtectionFacts } from "../core/protection.js";
 import {
   type RehearsalReport,
   type RehearsedEvent,
@@ -143,14 +143,6 @@ function quietly(
       logLevel: "error",
       traceDir: null,
     },
-  };
-}
-
-function recordedFacts({ protectionFacts, dma, policy }: RehearsalScript): Required<Ingredients>["recorded"] {
-  return {
-    protections: (devices) =>
-      Promise.resolve(protect(devices, protectionFacts ?? NO_FACTS, { operator: policy.protect })),
-    dma: () => dma ?? { weaknesses: [] },
   };
 }
 

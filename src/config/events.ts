@@ -139,6 +139,9 @@ export function parseEvents(
   written: string,
   file: string,
 ): Result<readonly RehearsalEvent[], readonly ConfigIssue[]> {
+  if (written.split("\n").every((line) => line.trim() === "" || line.trimStart().startsWith("#"))) {
+    return ok([]);
+  }
   const document = readDocument(written, file);
   if (!document.ok) {
     return document;

@@ -54,6 +54,10 @@ describe("the events file of a rehearsal", () => {
     ]);
   });
 
+  it("may be empty: then nothing happens", () => {
+    expect([events(""), events("# nothing\n\n"), events("[]")]).toEqual([[], [], []]);
+  });
+
   it("is read as JSON too", () => {
     expect(events('[{"unplug": "0000:65:00.0"}]')).toEqual([
       { kind: "unplug", atMs: null, place: "0000:65:00.0" },

@@ -46,9 +46,9 @@ export interface SelectorKey {
 export type CompiledKey = Result<SelectorKey, readonly SelectorIssue[]>;
 
 /** The only value that matches a fact which is not known. A text that is really `unknown` is written `[u]nknown`. */
-const UNKNOWN = "unknown";
+export const UNKNOWN = "unknown";
 /** The only value that matches a fact which is known to be absent; a text that is really `none` is written `[n]one`. */
-const NONE = "none";
+export const NONE = "none";
 
 /** How the values of one key are compiled, and the fact of a device that they are about. */
 export interface FactSource {

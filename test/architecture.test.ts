@@ -59,6 +59,8 @@ const house: Readonly<Record<string, Rule>> = {
       "host/root",
       "host/scan",
       "host/recording",
+      "host/capture",
+      "host/pci-names",
       "host/protection-facts",
       "control/client",
       "control/schema",

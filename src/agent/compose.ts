@@ -11,6 +11,7 @@ import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
+import { NO_WISHES } from "../core/wishes.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
@@ -75,7 +76,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root);
+  const scanner = createScanner(root, { io: parts.io, wishes: () => NO_WISHES });
   const eye = new HostEye({
     scan: () => scanner.scan(),
     protections: (devices) => Promise.resolve(readProtections(root, devices)),

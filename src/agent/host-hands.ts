@@ -33,7 +33,7 @@ export function createHostHands(root: HostRoot, io: KernelIo, announce: HostCont
   // semantics.md 10: when the audit fails in the middle of a transaction, undoing is still allowed.
   const undoing: HostContext = { ...context, announce: (write) => announce(write).catch(() => undefined) };
   return {
-    readSerial: (address) => readSerial(root, io, address, DEADLINE_MS),
+    readSerial: async (address) => (await readSerial(root, io, address, DEADLINE_MS)) ?? null,
     readOriginal: (address) => readOriginal(root, io, address, DEADLINE_MS),
     bind: async (lease: Lease) => toDeed(await bindToVfio(context, lease)),
     reserveCompanion: async (lease: Lease) => toDeed(await setCompanionOverride(context, lease)),

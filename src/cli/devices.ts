@@ -1,53 +1,60 @@
-/** `pciplug devices`: every PCI function of the host, as a fresh look shows it, and whose it is. */
+/** `pciplug devices`: every PCI function of a host, what the host needs of them, and whose they are. */
 import { Command } from "commander";
 import { getStatus } from "../control/client.js";
 import type { StatusResponse } from "../control/schema.js";
-import type { Device } from "../core/device.js";
+import type { PciAddress } from "../core/address.js";
 import { EXIT } from "../core/exit-code.js";
-import { describeClass } from "../core/pci-class.js";
+import { NO_WISHES } from "../core/wishes.js";
+import { type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
-import { scanOnce } from "../host/scan.js";
+import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
+import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
 import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
 
 type Ownership = Pick<StatusResponse["devices"][number], "vm" | "state" | "held">;
+type Owners = ReadonlyMap<string, Ownership>;
 
-interface DevicesOptions {
-  readonly root: string;
+interface DevicesOptions extends InventoryOptions {
   readonly state: string;
   readonly json?: boolean;
-  readonly host?: boolean;
+  readonly offline?: boolean;
+  readonly serials?: boolean;
 }
 
 export function devicesCommand(io: CliIo): Command {
-  return new Command("devices")
-    .description("list the PCI devices of this host, and whose they are")
-    .option("--root <dir>", "another host root", DEFAULTS.root)
+  return withInventoryOptions(new Command("devices"))
+    .description("list the PCI devices of this host, what the host needs of them, and whose they are")
     .option("-s, --state <dir>", "the agent's state folder", DEFAULTS.state)
-    .option("--host", "look at the host only, do not ask the agent")
-    .option("--json", 'print {"devices": [...]}')
+    .option("--offline", "look at the host only, do not ask the agent")
+    .option("--serials", "read the serial numbers too (root only)")
+    .option("--json", "print the whole answer as JSON")
     .action(async (options: DevicesOptions) => {
-      const owners = options.host === true ? null : await askAgent(options.state);
-      const devices = await scanOnce(hostRoot(options.root));
-      if (owners === null) {
-        io.err("no agent: VM state unknown");
+      const owners =
+        options.offline === true || options.host !== undefined ? null : await askAgent(options.state);
+      const wishes = { ...NO_WISHES, serial: options.serials === true };
+      const inventory = await loadInventory({ ...options, wishes });
+      const namesOf = readPciNames(hostRoot(options.root));
+      const names = new Map(inventory.devices.map((device) => [device.address, namesOf(device)]));
+      for (const note of [
+        ...(owners === null ? ["no agent: VM state unknown"] : []),
+        ...inventory.notes,
+        ...inventory.dma.weaknesses.map((weakness) => `DMA safety: ${weakness}`),
+      ]) {
+        io.err(note);
       }
-      if (options.json === true) {
-        io.out(
-          renderJson({
-            devices: devices.map((device) => ({ ...jsonOf(device), ...owners?.get(device.address) })),
-          }),
-        );
-      } else {
-        for (const line of renderDevices(devices, owners)) {
-          io.out(line);
-        }
+      const lines =
+        options.json === true
+          ? [renderJson(jsonOf(inventory, owners, names))]
+          : renderDevices(inventory, owners, names);
+      for (const line of lines) {
+        io.out(line);
       }
       io.exit(EXIT.ok);
     });
 }
 
 /** Whose each device is, by the running agent; `null` when none answers. */
-async function askAgent(stateDir: string): Promise<ReadonlyMap<string, Ownership> | null> {
+async function askAgent(stateDir: string): Promise<Owners | null> {
   try {
     const status = await getStatus(controlSocketOf(stateDir));
     return new Map(status.devices.map(({ address, vm, state, held }) => [address, { vm, state, held }]));
@@ -57,30 +64,38 @@ async function askAgent(stateDir: string): Promise<ReadonlyMap<string, Ownership
   }
 }
 
-function jsonOf(device: Device): Omit<Device, "appearance"> {
-  const { appearance: _, ...facts } = device;
-  return facts;
+function jsonOf(inventory: Inventory, owners: Owners | null, names: ReadonlyMap<PciAddress, PciNames>) {
+  const { devices, protections, source, dma } = inventory;
+  return {
+    schema: "pciplug-devices/1",
+    source: { ...source, agent: owners !== null },
+    dma,
+    devices: devices.map((device) => ({
+      ...deviceJson(device, protections, names.get(device.address) ?? {}),
+      ...owners?.get(device.address),
+    })),
+  };
 }
 
 /** The list as a person reads it. */
 export function renderDevices(
-  devices: readonly Device[],
-  owners: ReadonlyMap<string, Ownership> | null,
+  { devices, protections }: Pick<Inventory, "devices" | "protections">,
+  owners: Owners | null,
+  names: ReadonlyMap<PciAddress, PciNames> = new Map(),
 ): string[] {
+  const hasSerials = devices.some(({ serial }) => serial !== undefined);
   return renderTable(
-    ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "NUMA", "VM", "STATE", "WHY"],
+    [...DEVICE_COLUMNS, ...(hasSerials ? ["SERIAL"] : []), "VM", "STATE", "WHY", "NAME"],
     devices.map((device) => {
-      const owner = owners?.get(device.address);
+      const { address, serial } = device;
+      const owner = owners?.get(address);
       return [
-        device.address,
-        `${device.vendor ?? "?"}:${device.device ?? "?"}`,
-        `${device.class ?? "?"} ${device.class === undefined ? "" : describeClass(device.class)}`,
-        device.driver ?? "-",
-        device.iommuGroup === undefined || device.iommuGroup === null ? "-" : String(device.iommuGroup),
-        device.numaNode === undefined || device.numaNode < 0 ? "-" : String(device.numaNode),
+        ...deviceCells(device),
+        ...(hasSerials ? [serial === undefined ? "?" : (serial ?? "-")] : []),
         owner?.vm ?? "-",
         owner?.state ?? "",
-        owner?.held ?? "",
+        owner?.held ?? protectionNote(protections.get(address)),
+        nameCell(names.get(address) ?? {}),
       ];
     }),
   );

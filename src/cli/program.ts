@@ -4,11 +4,13 @@ import { AgentError, messageOf } from "../base/error.js";
 import { printable } from "../base/printable.js";
 import { EXIT } from "../core/exit-code.js";
 import { agentCommand } from "./agent.js";
+import { captureCommand } from "./capture.js";
 import { checkCommand } from "./check.js";
 import { completionCommand } from "./completion.js";
 import { demoCommand } from "./demo.js";
 import { devicesCommand } from "./devices.js";
 import type { CliIo } from "./io.js";
+import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
@@ -29,8 +31,10 @@ export function buildProgram(io: CliIo, version: string): Command {
     agentCommand(io, version),
     statusCommand(io),
     devicesCommand(io),
+    matchCommand(io),
     planCommand(io),
     checkCommand(io),
+    captureCommand(io, version),
     stateCommand(io),
     demoCommand(io, version),
   ]) {
@@ -84,6 +88,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "control.listen-failed": EXIT.unavailable,
   "audit.open-failed": EXIT.notPermitted,
   "control.not-permitted": EXIT.notPermitted,
+  "host.bad-recording": EXIT.badFile,
   "host.no-sysfs": EXIT.unavailable,
   "host.unreadable": EXIT.unavailable,
   "host.state-locked": EXIT.busy,

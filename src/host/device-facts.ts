@@ -6,8 +6,8 @@ import type { Device } from "../core/device.js";
 import type { HostRoot } from "./root.js";
 import { placeOf, readLink } from "./sysfs-link.js";
 
-/** Everything but what a driver or the IOMMU may change. */
-export type StaticFacts = Omit<Device, "driver" | "iommuGroup">;
+/** Everything but what a driver, the IOMMU, the slots' drivers or udev may change, and what costs a read of its own. */
+export type StaticFacts = Omit<Device, "driver" | "iommuGroup" | "slot" | "serial" | "udev" | "attributes">;
 
 /** Only these have a boot_vga; asking the others costs more than all else together. */
 const VGA = "0300";
@@ -28,11 +28,10 @@ export function readStaticFacts(root: HostRoot, address: PciAddress, appearance:
   if (facts.class === undefined || facts.class.startsWith(VGA)) {
     setKnown(facts, "bootVga", flag(text("boot_vga")));
   }
-  setKnown(facts, "physfn", readPhysfn(root, address));
-  const place = placeOf(readLink(root.device(address)) ?? "");
-  setKnown(facts, "parent", place?.parent);
-  setKnown(facts, "rootBus", place?.rootBus);
-  return facts;
+  facts.physfn = readPhysfn(root, address);
+  setKnown(facts, "label", readLabel(root.attribute(address, "label")));
+  setKnown(facts, "memory", memoryOf(text("resource")?.split("\n")));
+  return { ...facts, ...placeOf(readLink(root.device(address)) ?? "", facts.physfn) };
 }
 
 /** Text of an attribute without its newline; `undefined` where it cannot be had: one odd device must not blind us. */
@@ -42,6 +41,38 @@ export function readTextIfAny(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Kernel: include/linux/ioport.h, IORESOURCE_MEM. */
+const IS_MEMORY = 0x200n;
+/** The first lines of `resource` are the BARs; behind them come the ROM, SR-IOV's BARs and a bridge's windows. */
+const BARS = 6;
+
+/**
+ * Sums up the memory BARs, in bytes, from the lines of the `resource` attribute (first address, last address, flags).
+ * `undefined` for lines of any other form. Also for recordings.
+ */
+export function memoryOf(lines: readonly string[] | undefined): number | undefined {
+  if (
+    lines === undefined ||
+    !lines.every((line) => /^0x[0-9a-f]{1,16} 0x[0-9a-f]{1,16} 0x[0-9a-f]{1,16}$/i.test(line))
+  ) {
+    return undefined;
+  }
+  let sum = 0n;
+  for (const line of lines.slice(0, BARS)) {
+    const [first = 0n, last = 0n, flags = 0n] = line.split(" ").map(BigInt);
+    if ((flags & IS_MEMORY) !== 0n && last > first) {
+      sum += last - first + 1n;
+    }
+  }
+  return Number(sum);
+}
+
+function readLabel(path: string): string | null | undefined {
+  // Nearly all devices have none, and a thrown ENOENT costs ten times a look.
+  const text = existsSync(path) ? readTextIfAny(path) : "";
+  return text === "" ? null : text;
 }
 
 function setKnown<K extends keyof StaticFacts>(

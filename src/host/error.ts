@@ -19,6 +19,8 @@ export type HostErrorCode =
   | "host.state-unsafe"
   /** A state file was written by a newer version of this program. */
   | "host.state-newer"
+  /** A recording of a host that is not what it should be. */
+  | "host.bad-recording"
   /** No vfio node for the IOMMU group. */
   | "host.no-vfio-node";
 

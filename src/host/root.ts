@@ -53,6 +53,11 @@ export class HostRoot {
     return join(this.device(address), "driver_override");
   }
 
+  /** One folder per physical slot that a slot driver knows (kernel ABI: sysfs-bus-pci). */
+  slots(): string {
+    return this.#in("sys/bus/pci/slots");
+  }
+
   driversProbe(): string {
     return this.#in("sys/bus/pci/drivers_probe");
   }
@@ -82,6 +87,11 @@ export class HostRoot {
     return this.#in("run/udev/data");
   }
 
+  /** What udev's database says of one device. */
+  udevEntry(address: PciAddress): string {
+    return join(this.udevDatabase(), `+pci:${address}`);
+  }
+
   procNetUnix(): string {
     return this.#in("proc/net/unix");
   }
@@ -101,6 +111,10 @@ export class HostRoot {
 
   bootId(): string {
     return this.#in("proc/sys/kernel/random/boot_id");
+  }
+
+  kernelRelease(): string {
+    return this.#in("proc/sys/kernel/osrelease");
   }
 
   cmdline(): string {

@@ -5,6 +5,7 @@
 import { readlinkSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { type PciAddress, parseAddress } from "../core/address.js";
+import { type Place, placeBelow } from "../core/place.js";
 import { errnoOf } from "./error.js";
 import type { HostRoot } from "./root.js";
 
@@ -57,23 +58,17 @@ export function readAppearance(root: HostRoot, address: PciAddress): string | nu
   }
 }
 
-/** Where a device hangs: the bridge above and the root bus. */
-export interface Place {
-  readonly parent: PciAddress | null;
-  /** Domain and bus, such as `0000:00`. */
-  readonly rootBus: string;
-}
-
 /**
  * Reads the place of a device from the target of its link, such as
  * `../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0`. A domain below another device (VMD) has a root bus of its own.
  */
-export function placeOf(target: string): Place | undefined {
+export function placeOf(target: string, physfn: PciAddress | null = null): Place | undefined {
   const segments = target.split("/").filter((segment) => segment !== "");
   const at = segments.findLastIndex((segment) => /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/.test(segment));
   if (at < 0) {
     return undefined;
   }
-  const above = segments.slice(at + 1, -1).flatMap((segment) => parseAddress(segment) ?? []);
-  return { parent: above.at(-1) ?? null, rootBus: (segments[at] ?? "").slice("pci".length) };
+  const rootBus = (segments[at] ?? "").slice("pci".length);
+  const chain = segments.slice(at + 1).flatMap((segment) => parseAddress(segment) ?? []);
+  return placeBelow(rootBus, chain, physfn);
 }

@@ -121,7 +121,7 @@ describe("a host that is no good", () => {
       const ended = await runProgram(ground.args(command, "--root", empty));
       expect([ended.code, sentenceOf(ended)]).toEqual([69, expect.stringMatching(complaint)]);
     }
-    const devices = await runProgram(["devices", "--host", "--root", empty]);
+    const devices = await runProgram(["devices", "--offline", "--root", empty]);
     expect([devices.code, sentenceOf(devices)]).toEqual([69, expect.stringMatching(complaint)]);
   });
 

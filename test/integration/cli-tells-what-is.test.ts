@@ -44,8 +44,8 @@ describe("devices", () => {
     const own = await CliGround.open({ machine });
     try {
       const ended = await runProgram(own.args("devices", "--json"));
-      const answer = JSON.parse(ended.stdout) as { devices: Record<string, unknown>[] };
-      expect([ended.code, Object.keys(answer)]).toEqual([0, ["devices"]]);
+      const answer = JSON.parse(ended.stdout) as { schema: string; devices: Record<string, unknown>[] };
+      expect([ended.code, answer.schema]).toEqual([0, "pciplug-devices/1"]);
       const names = ["address", "vendor", "device", "iommuGroup"];
       const facts = (device: Readonly<Record<string, unknown>>) => names.map((name) => device[name]);
       expect(answer.devices.map(facts).sort()).toEqual(machine.devices.map(facts).sort());
@@ -188,5 +188,7 @@ describe("the completion script", () => {
     expect(complete("pciplug", "st")).toBe("status state");
     expect(complete("pciplug", "agent", "--o")).toBe("--observe --once");
     expect(complete("pciplug", "plan", "--off")).toBe("--offline");
+    expect(complete("pciplug", "devices", "--off")).toBe("--offline");
+    expect(complete("pciplug", "match", "--h")).toBe("--host --help");
   });
 });

@@ -92,6 +92,41 @@ describe("the inventory", () => {
     ]);
   });
 
+  it("tells where a device hangs, in which slot, what its firmware calls it and how much memory it has", async () => {
+    const bar = "0x00000000f6000000 0x00000000f6ffffff 0x0000000000040200";
+    const tree = sysfs()
+      .file("sys/bus/pci/slots/7/address", "0000:01:00\n")
+      .file("sys/bus/pci/slots/7-1/address", "0000:01:00\n")
+      .file("sys/bus/pci/slots/backplane/address", "0000:05\n")
+      .device({ address: "0000:00:1c.0", class: "060400" })
+      .device({
+        address: "0000:01:00.0",
+        parent: "0000:00:1c.0",
+        attributes: { label: "Onboard LAN", resource: bar },
+      })
+      .device({ address: "0000:05:02.0" });
+    expect(await scanOnce(tree.root)).toMatchObject([
+      { address: "0000:00:1c.0", path: "0000:00/1c.0", root: null, slot: null, label: null },
+      {
+        address: "0000:01:00.0",
+        path: "0000:00/1c.0/00.0",
+        root: "0000:00:1c.0",
+        slot: "7",
+        label: "Onboard LAN",
+        memory: 2 ** 24,
+      },
+      { address: "0000:05:02.0", path: "0000:05/02.0", slot: "backplane" },
+    ]);
+  });
+
+  it("does not know slots where sysfs shows none, and sees their names come with their driver", async () => {
+    const tree = sysfs().device({ address: "0000:01:00.0" });
+    const scanner = createScanner(tree.root);
+    expect((await scanner.scan())[0]).not.toHaveProperty("slot");
+    tree.file("sys/bus/pci/slots/3/address", "0000:01:00\n");
+    expect((await scanner.scan())[0]?.slot).toBe("3");
+  });
+
   it("sees another driver and another card at the next look", async () => {
     const tree = sysfs().device({ address: "0000:01:00.0", driver: "e1000e" });
     const scanner = createScanner(tree.root);

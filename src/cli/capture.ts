@@ -1,0 +1,27 @@
+/** `pciplug capture`: this host as a file, to try rules on elsewhere or to go with a bug report. */
+import { Command } from "commander";
+import { EXIT } from "../core/exit-code.js";
+import { isBridgeDevice } from "../core/iommu-group.js";
+import { NO_WISHES } from "../core/wishes.js";
+import { captureOf } from "../host/capture.js";
+import { type HostOptions, pictureOf, withHostOptions } from "./inventory.js";
+import { type CliIo, renderJson } from "./io.js";
+
+export function captureCommand(io: CliIo, version: string): Command {
+  return withHostOptions(new Command("capture"))
+    .description("write this host as JSON, for --host of the other commands: pciplug capture > host.json")
+    .option("--serials", "with serial numbers (root only); they are left out otherwise")
+    .action(async (options: HostOptions & { readonly serials?: boolean }) => {
+      const withSerials = options.serials === true;
+      const wishes = { ...NO_WISHES, udev: true, serial: withSerials };
+      const picture = await pictureOf({ ...options, wishes });
+      const missing = picture.devices.filter(
+        (device) => device.serial === undefined && !isBridgeDevice(device),
+      ).length;
+      if (withSerials && missing > 0) {
+        io.err(`the serial numbers of ${missing} devices could not be read (root only)`);
+      }
+      io.out(renderJson(captureOf(picture, { capturedBy: `pciplug ${version}`, withSerials })));
+      io.exit(EXIT.ok);
+    });
+}

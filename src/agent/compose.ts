@@ -7,6 +7,7 @@ import { createLog, isLogLevel, type Log } from "../audit/log.js";
 import type { AuditEntry } from "../audit/record.js";
 import { openAudit } from "../audit/sink.js";
 import { serveControl } from "../control/server.js";
+import { explain } from "../core/explain.js";
 import type { Policy } from "../core/policy.js";
 import { reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
@@ -127,6 +128,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
         path: join(parts.folder.path, "control.sock"),
         getStatus: () => reportStatus(agent.world, about, scenes.of(agent.world)),
         getPlan: () => reportPlan(agent.world, "agent", scenes.of(agent.world)),
+        getExplanation: (question) => explain(agent.world, question, "agent", scenes.of(agent.world)),
       });
       closeControl = () => server.close();
       agent.start(first);

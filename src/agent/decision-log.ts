@@ -1,11 +1,11 @@
 /** Remembers what was decided last about each device, so that only a change of mind becomes a line of the audit. */
 import type { AuditEntry } from "../audit/record.js";
 import type { PciAddress } from "../core/address.js";
-import type { Unit } from "../core/unit.js";
 import { describeHeld } from "../core/held.js";
 import { type Plan, planAll } from "../core/plan.js";
 import type { Scene } from "../core/scene.js";
 import { addressesOf } from "../core/step.js";
+import type { Unit } from "../core/unit.js";
 import type { World } from "../core/world.js";
 
 type DecisionEntry = Extract<AuditEntry, { event: "decision" }>;

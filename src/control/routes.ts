@@ -4,10 +4,11 @@
  */
 import { Hono } from "hono";
 import { AgentError, messageOf } from "../base/error.js";
+import { answerExplain, EXPLAIN_PATH, type ExplainSource } from "./explain-route.js";
 import type { ErrorResponse, PlanResponse, StatusResponse } from "./schema.js";
 
 /** Where the answers come from: the agent's newest world. */
-export interface ControlSource {
+export interface ControlSource extends ExplainSource {
   readonly getStatus: () => StatusResponse;
   readonly getPlan: () => PlanResponse;
 }
@@ -36,8 +37,13 @@ export function buildRoutes(source: ControlSource): Hono {
       return context.json(failure("control.method-not-allowed", message), 405, { allow: ONLY });
     });
   }
+  app.get(EXPLAIN_PATH, (context) => answerExplain(context, source));
+  app.all(EXPLAIN_PATH, (context) => {
+    const message = `cannot ${context.req.method} ${EXPLAIN_PATH}: only ${ONLY}`;
+    return context.json(failure("control.method-not-allowed", message), 405, { allow: ONLY });
+  });
   app.notFound((context) => {
-    const known = Object.keys(VERBS).join(", ");
+    const known = [...Object.keys(VERBS), EXPLAIN_PATH].join(", ");
     const message = `cannot ${context.req.method} ${context.req.path}: no such path, there are ${known}`;
     return context.json(failure("control.not-found", message), 404);
   });

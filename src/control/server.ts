@@ -35,7 +35,7 @@ export interface ControlServer {
 }
 
 /**
- * Serves `GET /v1/status` and `GET /v1/plan`.
+ * Serves `GET /v1/status`, `GET /v1/plan` and `GET /v1/explain`.
  *
  * @throws {ControlError} control.in-use, control.listen-failed
  */

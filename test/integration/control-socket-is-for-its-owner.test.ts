@@ -19,9 +19,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { getStatus } from "../../src/control/client.js";
 import { type ControlServer, serveControl } from "../../src/control/server.js";
-import { aPlan, aStatus } from "../support/control-answers.js";
+import { aPlan, aStatus, noAnswer } from "../support/control-answers.js";
 
-const source = { getStatus: () => aStatus, getPlan: () => aPlan };
+const source = { getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer };
 let dir = "";
 let path = "";
 const open: (() => Promise<unknown>)[] = [];

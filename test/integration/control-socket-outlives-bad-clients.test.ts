@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { getPlan, getStatus } from "../../src/control/client.js";
 import { type ControlServer, serveControl } from "../../src/control/server.js";
-import { aPlan, aStatus } from "../support/control-answers.js";
+import { aPlan, aStatus, noAnswer } from "../support/control-answers.js";
 
 let dir = "";
 let path = "";
@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 async function serve(): Promise<ControlServer> {
-  const server = await serveControl({ path, getStatus: () => aStatus, getPlan: () => aPlan });
+  const server = await serveControl({ path, getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer });
   closers.push(() => server.close());
   return server;
 }

@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { AgentError } from "../../../src/base/error.js";
 import { buildRoutes } from "../../../src/control/routes.js";
 import { errorResponse } from "../../../src/control/schema.js";
-import { aPlan, aStatus } from "../../support/control-answers.js";
+import { aPlan, aStatus, noAnswer } from "../../support/control-answers.js";
 
-const routes = buildRoutes({ getStatus: () => aStatus, getPlan: () => aPlan });
+const routes = buildRoutes({ getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer });
 
 async function codeOf(response: Response): Promise<string> {
   return errorResponse.parse(await response.json()).error.code;
@@ -42,6 +42,7 @@ describe("the verbs", () => {
           throw error;
         },
         getPlan: () => aPlan,
+        getExplanation: () => noAnswer,
       });
     const ours = await broken(new AgentError("agent.no-world", "cannot report: no world yet")).request(
       "/v1/status",

@@ -3,8 +3,31 @@ export { formatIssues, parseConfig } from "./config/load.js";
 export { compareAddresses, type PciAddress, parseAddress } from "./core/address.js";
 export { type Assignment, assign } from "./core/assign.js";
 export type { Device } from "./core/device.js";
-export { compilePattern } from "./core/pattern.js";
+export {
+  compileAddressPattern,
+  compileLspciFilter,
+  compilePattern,
+  PatternError,
+} from "./core/face.js";
+export type { LspciDevice, LspciOption } from "./core/lspci.js";
+export {
+  type NovaAddressMap,
+  type NovaRefusal,
+  type NovaSpec,
+  translateNovaPhysicalAddress,
+  translateNovaSpec,
+} from "./core/nova.js";
 export { type Plan, planAll } from "./core/plan.js";
 export type { Policy } from "./core/policy.js";
-export { compileSelector, evaluateSelector } from "./core/selector.js";
+export {
+  compileSelector,
+  evaluateSelector,
+  type RawSelector,
+  type RawValue,
+  type SelectableDevice,
+  type Selector,
+  type SelectorIssue,
+  type SelectorVerdict,
+} from "./core/selector.js";
+export type { KeyVerdict } from "./core/selector-key.js";
 export { emptyWorld, type World } from "./core/world.js";

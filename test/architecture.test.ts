@@ -15,7 +15,11 @@ interface Rule {
 
 const house: Readonly<Record<string, Rule>> = {
   base: { rooms: [], node: [], npm: {} },
-  core: { rooms: ["base"], node: [], npm: { picomatch: ["core/pattern"] } },
+  core: {
+    rooms: ["base"],
+    node: [],
+    npm: { picomatch: ["core/pattern"], "@marcbachmann/cel-js": ["core/expression"] },
+  },
   qmp: {
     rooms: ["base"],
     node: ["net", "events", "timers", "timers/promises", "fs"],
@@ -34,7 +38,7 @@ const house: Readonly<Record<string, Rule>> = {
   config: {
     rooms: ["base", "core"],
     node: ["fs", "fs/promises", "path", "crypto"],
-    npm: { yaml: ["*"], zod: ["*"] },
+    npm: { yaml: ["*"], zod: ["*"], chokidar: ["config/watch"], rxjs: ["config/watch"] },
   },
   control: {
     rooms: ["base", "core"],

@@ -4,7 +4,7 @@
  * Holds the newest world for those who ask (control, lanes); nobody else keeps a copy. The one subscribe() is here.
  */
 import { clearTimeout, setTimeout } from "node:timers";
-import type { Observable, Subscription } from "rxjs";
+import type { Subscription } from "rxjs";
 import { detachObjection } from "../core/lost.js";
 import { isVmTransparent } from "../core/occupancy.js";
 import { lanesOf, nextDueMs } from "../core/plan.js";
@@ -14,7 +14,8 @@ import type { Step } from "../core/step.js";
 import { emptyWorld, type World } from "../core/world.js";
 import type { HostEye } from "./host-eye.js";
 import { createPass } from "./lane.js";
-import { openPipeline, type Pipeline, type Turn } from "./pipeline.js";
+import { openPipeline, type Pipeline, type Sources, type Turn } from "./pipeline.js";
+import type { PolicyFile, Reading } from "./policy-file.js";
 import type { Tools } from "./tools.js";
 import { Workqueue } from "./workqueue.js";
 
@@ -22,14 +23,16 @@ export interface AgentParts {
   /** Shared by everybody who asks what was decided in a world. */
   readonly scenes: SceneCache;
   readonly now: () => number;
-  /** The host's wakes and the VMs' links. */
-  readonly sources: readonly Observable<Signal>[];
+  /** The host's wakes, the VMs' links, the watch over the operator's file. */
+  readonly sources: Sources;
   readonly eye: HostEye;
   /** Everything the steps work with; the world and the door are the agent's own. */
   readonly tools: (world: () => World, post: Pipeline["post"]) => Tools;
   readonly announce: (step: Step) => Promise<void>;
   /** Is told of every turn before the lanes are woken: the audit, the intents file. */
   readonly onTurn: (turn: Turn) => void;
+  /** Reads the operator's file; what is to be told the world comes back as signals. */
+  readonly file: PolicyFile;
   /** A broken promise that nobody below could answer for. The process is expected to end. */
   readonly onError: (error: unknown) => void;
 }
@@ -84,6 +87,11 @@ export class Agent {
     });
   }
 
+  /** Reads the operator's file and, if it is good, puts it in force. `isConfirmed`: what it takes from VMs is meant. */
+  reload(isConfirmed: boolean): Promise<Reading> {
+    return this.#parts.file.read(this, isConfirmed);
+  }
+
   /** Resolves when no lane has anything to do. */
   settled(): Promise<void> {
     return this.#queue.idle();
@@ -108,9 +116,7 @@ export class Agent {
     this.#world = turn.world;
     this.#parts.onTurn(turn);
     for (const signal of turn.signals) {
-      if (signal.kind === "look-wanted") {
-        this.#look(signal.source);
-      }
+      this.#answer(turn, signal);
     }
     this.#watchers = this.#watchers.filter((watcher) => {
       const isMet = watcher.isMet(turn.world);
@@ -124,6 +130,18 @@ export class Agent {
     }
     this.#bar(turn.world);
     this.#arm();
+  }
+
+  /** What a signal asks for beyond being remembered. */
+  #answer(turn: Turn, signal: Signal): void {
+    if (signal.kind === "look-wanted") {
+      this.#look(signal.source);
+    } else if (signal.kind === "reload-wanted") {
+      this.reload(false).catch(this.#parts.onError);
+    } else if (signal.kind === "policy-loaded" && turn.before.policy !== null) {
+      // Its rules may ask for facts that were not read so far.
+      this.#look("policy");
+    }
   }
 
   /** A policy that loses too much stays barred, though VMs and cards may go one by one (semantics.md 6). */

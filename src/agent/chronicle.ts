@@ -8,7 +8,6 @@ import type { Log } from "../audit/log.js";
 import type { AuditEntry } from "../audit/record.js";
 import type { AuditSink } from "../audit/sink.js";
 import { messageOf } from "../base/error.js";
-import type { Hold } from "../core/lease.js";
 import type { SceneCache } from "../core/scene.js";
 import type { Step } from "../core/step.js";
 import { DecisionLog } from "./decision-log.js";
@@ -21,7 +20,7 @@ export interface ChronicleDeps {
   readonly audit: AuditSink;
   readonly log: Log;
   readonly now: () => number;
-  readonly saveHolds: (holds: readonly Hold[]) => Promise<void>;
+  readonly saveIntents: Memory["saveIntents"];
   readonly onEntry: (entry: AuditEntry) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -78,7 +77,7 @@ export class Chronicle {
         },
       );
     }
-    if (memory.areHoldsLost) {
+    if (memory.areIntentsLost) {
       this.#deps.log.error(
         "The intents file was damaged: nothing new is attached until `pciplug state accept-loss`",
       );
@@ -106,10 +105,10 @@ export class Chronicle {
     ]) {
       this.note(entry);
     }
-    const { holds } = turn.world;
-    const isLoaded = turn.signals.some((signal) => signal.kind === "holds-read");
-    if (holds !== turn.before.holds && !isLoaded) {
-      const save = this.#lastSave.then(() => this.#deps.saveHolds(holds));
+    const { holds, intents } = turn.world;
+    const isLoaded = turn.signals.some((signal) => signal.kind === "intents-read");
+    if ((holds !== turn.before.holds || intents !== turn.before.intents) && !isLoaded) {
+      const save = this.#lastSave.then(() => this.#deps.saveIntents(holds, intents));
       this.#lastSave = save.catch((error) => this.#deps.onError(error));
     }
   };
@@ -155,7 +154,8 @@ export class Chronicle {
   #tell(entry: AuditEntry): void {
     const { atMs: _, event, what, ...fields } = entry;
     const outcome = event === "step-ended" ? entry.after.kind : undefined;
-    const isTrouble = outcome === "failed" || outcome === "refused" || outcome === "timed-out";
+    const isTrouble =
+      event === "policy-refused" || outcome === "failed" || outcome === "refused" || outcome === "timed-out";
     this.#deps.log[isTrouble ? "warn" : "info"](`${capitalised(event)}: ${what}`, fields);
   }
 }

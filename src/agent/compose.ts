@@ -2,33 +2,37 @@
  * Puts the rooms together: state from disk, sources, links, hands, audit, the operator's socket. No decisions.
  */
 import { join } from "node:path";
-import { map } from "rxjs";
+import { distinctUntilChanged, map, type Observable, switchMap } from "rxjs";
 import { createLog, isLogLevel, type Log } from "../audit/log.js";
 import type { AuditEntry } from "../audit/record.js";
 import { openAudit } from "../audit/sink.js";
+import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
 import { explain } from "../core/explain.js";
 import type { Policy } from "../core/policy.js";
-import { reportPlan, reportStatus } from "../core/report.js";
+import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
-import { NO_WISHES } from "../core/wishes.js";
+import { wishesOf } from "../core/wishes.js";
+import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
 import { readProtections } from "../host/protection-facts.js";
 import type { HostRoot } from "../host/root.js";
 import { createScanner } from "../host/scan.js";
 import type { StateFolder } from "../host/state-folder.js";
-import { type HostWake, watchHost } from "../host/watch.js";
+import { type HostWake, type HostWatchDeps, watchHost } from "../host/watch.js";
 import { Agent } from "./agent.js";
 import { Chronicle } from "./chronicle.js";
-import { HostEye } from "./host-eye.js";
+import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
-import { openLinks } from "./links.js";
+import { Links } from "./links.js";
 import type { ProcessEdge } from "./main.js";
-import { openMemory } from "./memory.js";
+import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
+import { fileTouches, PolicyFile, type PolicySource, unchangingSource } from "./policy-file.js";
+import { reportReload } from "./reload-report.js";
 
 export interface Ingredients {
   readonly options: AgentOptions;
@@ -36,7 +40,10 @@ export interface Ingredients {
   readonly root: HostRoot;
   readonly io: KernelIo;
   readonly folder: StateFolder;
+  /** The policy to begin with. */
   readonly policy: Policy;
+  /** Where it comes from, and others after it; without it, it stays. */
+  readonly file?: PolicySource;
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
@@ -56,14 +63,9 @@ export interface Composition {
 /** Makes the agent. Nothing runs yet, but the ledger's entries of earlier boots have been put aside. */
 export async function compose(parts: Ingredients): Promise<Composition> {
   const { edge, options, root, policy } = parts;
+  const file = parts.file ?? unchangingSource(options.configPath, policy);
   const { now } = edge;
-  const level = isLogLevel(options.logLevel) ? options.logLevel : "info";
-  const log = createLog({
-    level,
-    stream: edge.errStream,
-    isTty: edge.errStream.isTTY === true,
-    now: edge.wallNow,
-  });
+  const log = openLog(options, edge);
   const audit = await openAudit(join(parts.folder.path, "audit.jsonl"));
   const bootId = await readBootId(root);
   const memory = await openMemory(parts.folder, bootId);
@@ -73,28 +75,22 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     audit,
     log,
     now: edge.wallNow,
-    saveHolds: memory.saveHolds,
+    saveIntents: memory.saveIntents,
     onEntry: parts.onEntry ?? (() => undefined),
     onError: parts.onError,
   });
-  const scanner = createScanner(root, { io: parts.io, wishes: () => NO_WISHES });
-  const eye = new HostEye({
-    scan: () => scanner.scan(),
-    protections: (devices) => Promise.resolve(readProtections(root, devices)),
-    dma: () => ({ weaknesses: [] }),
-    now,
-  });
-  const links = openLinks(parts);
-  const wakes$ = watchHost({
-    root,
-    settings: policy.sources,
-    announce: chronicle.announceWrite,
-    isObserving: options.isObserving,
-  });
+  // A look may ask only later, when the agent is there and has a policy of its own.
+  const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
+  const links = new Links({ ...parts, warn: (message) => log.warn(message) }, policy);
   const agent = new Agent({
     scenes,
     now,
-    sources: [wakes$.pipe(map(toSignal)), ...links.statuses],
+    sources: (policies$) => [
+      hostWakes(policies$, parts, chronicle.announceWrite),
+      links.follow(policies$),
+      fileTouches(file.news$, (message) => log.warn(message)),
+    ],
+    file: new PolicyFile(file.load, now),
     eye,
     tools: (world, post) => ({
       world,
@@ -102,13 +98,13 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       eye,
       leases: new LeaseBook(memory, memory.leases, post),
       host: createHostHands(root, parts.io, chronicle.announceWrite),
-      vm: (name) => links.byName.get(name),
+      vm: (name) => links.hands(name),
     }),
     announce: chronicle.announceStep,
     onTurn: chronicle.onTurn,
     onError: parts.onError,
   });
-  const about = { version: edge.version, pid: edge.pid, startedAt: new Date(edge.wallNow()).toISOString() };
+  const about = aboutAgent(edge, file.path);
   let closeControl: () => Promise<void> = () => Promise.resolve();
   return {
     agent,
@@ -119,16 +115,14 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       const first: Signal[] = [
         { kind: "start", atMs: now(), bootId, mode, isDetachConfirmed: options.isDetachConfirmed },
         { kind: "leases-written", leases: memory.leases },
-        { kind: "holds-read", holds: memory.holds, isDamaged: memory.areHoldsLost },
+        intentsRead(memory),
         { kind: "policy-loaded", atMs: now(), policy },
         await eye.look("start"),
       ];
       // Before anything is touched: an agent that cannot be asked must not act either.
       const server = await serveControl({
         path: join(parts.folder.path, "control.sock"),
-        getStatus: () => reportStatus(agent.world, about, scenes.of(agent.world)),
-        getPlan: () => reportPlan(agent.world, "agent", scenes.of(agent.world)),
-        getExplanation: (question) => explain(agent.world, question, "agent", scenes.of(agent.world)),
+        ...answersOf(agent, scenes, about),
       });
       closeControl = () => server.close();
       agent.start(first);
@@ -140,6 +134,67 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     abandon: () => agent.abandon(),
   };
+}
+
+function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
+  return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
+}
+
+function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+  const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
+  return {
+    scan: () => scanner.scan(),
+    protections: (devices) =>
+      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
+    dma: () => readDmaSafety(root),
+    now: edge.now,
+  };
+}
+
+function openLog(options: AgentOptions, edge: ProcessEdge): Log {
+  return createLog({
+    level: isLogLevel(options.logLevel) ? options.logLevel : "info",
+    stream: edge.errStream,
+    isTty: edge.errStream.isTTY === true,
+    now: edge.wallNow,
+  });
+}
+
+function aboutAgent({ version, pid, now, wallNow }: ProcessEdge, file: string): AgentFacts {
+  return {
+    version,
+    pid,
+    startedAt: new Date(wallNow()).toISOString(),
+    file,
+    wallTimeOf: (ms) => new Date(wallNow() - (now() - ms)).toISOString(),
+  };
+}
+
+/** What the operator's socket answers: from the newest world, each time. */
+function answersOf(agent: Agent, scenes: SceneCache, about: AgentFacts): ControlSource {
+  return {
+    getStatus: () => reportStatus(agent.world, about, scenes.of(agent.world)),
+    getPlan: () => reportPlan(agent.world, "agent", scenes.of(agent.world)),
+    getExplanation: (question) => explain(agent.world, question, "agent", scenes.of(agent.world)),
+    reload: async ({ confirm }) => {
+      const reading = await agent.reload(confirm === true);
+      return reportReload(agent.world, reading, scenes.of(agent.world));
+    },
+  };
+}
+
+/** The sources in force: only other settings of theirs begin them anew. */
+function hostWakes(
+  policies$: Observable<Policy>,
+  { root, options }: Ingredients,
+  announce: HostWatchDeps["announce"],
+): Observable<Signal> {
+  return policies$.pipe(
+    map((policy) => policy.sources),
+    distinctUntilChanged((a, b) => JSON.stringify(a) === JSON.stringify(b)),
+    switchMap((settings) => watchHost({ root, settings, announce, isObserving: options.isObserving })),
+    map(toSignal),
+  );
 }
 
 function toSignal(wake: HostWake): Signal {

@@ -6,7 +6,7 @@
  */
 import { AgentError, messageOf } from "../base/error.js";
 import type { Step, StepKind, StepOf } from "../core/step.js";
-import { adoptDevice, bindUnit, forgetLease, releaseDevice } from "./steps-host.js";
+import { adoptDevice, bindUnit, forgetLease, quarantineDevice, releaseDevice } from "./steps-host.js";
 import { attachUnit, detachDevice } from "./steps-vm.js";
 import type { Deed, Tools } from "./tools.js";
 
@@ -18,6 +18,7 @@ const executor: Executor = {
   detach: detachDevice,
   release: releaseDevice,
   forget: forgetLease,
+  quarantine: quarantineDevice,
   adopt: adoptDevice,
 };
 

@@ -3,7 +3,6 @@
  */
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
-import type { SourceName } from "../core/policy.js";
 import type { DmaSafety, Protection } from "../core/protection.js";
 import type { Signal } from "../core/signal.js";
 
@@ -16,7 +15,7 @@ export interface HostLook {
   readonly now: () => number;
 }
 
-type LookSource = SourceName | "start" | "step";
+type LookSource = HostSeen["source"];
 type HostSeen = Extract<Signal, { kind: "host-seen" }>;
 
 export class HostEye {

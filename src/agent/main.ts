@@ -17,6 +17,8 @@ export interface ProcessEdge {
   readonly errStream: NodeJS.WriteStream;
   /** Resolves with the name of the first signal that asks the process to end. */
   readonly stopSignal: () => Promise<string>;
+  /** Hears each SIGHUP: the file is to be read again. */
+  readonly onReloadSignal: (listener: () => void) => void;
   /** Hears what nobody caught: the process must end then. */
   readonly onUncaught: (listener: (error: unknown) => void) => void;
   /** Ends the process now, whatever is still open. */
@@ -36,10 +38,13 @@ export function processEdge(version: string): ProcessEdge {
     errStream: process.stderr,
     stopSignal: () =>
       new Promise((resolve) => {
-        for (const name of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+        for (const name of ["SIGTERM", "SIGINT"] as const) {
           process.once(name, () => resolve(name));
         }
       }),
+    onReloadSignal: (listener) => {
+      process.on("SIGHUP", listener);
+    },
     onUncaught: (listener) => {
       process.on("uncaughtException", listener);
       process.on("unhandledRejection", listener);

@@ -1,4 +1,5 @@
 /** What the agent remembers across its own death: the ledger and the intents, as they were found at the start. */
+import type { Intents } from "../core/intent.js";
 import type { Hold, Lease } from "../core/lease.js";
 import { openIntents } from "../host/intents.js";
 import { openLedger } from "../host/ledger.js";
@@ -11,9 +12,10 @@ export interface Memory {
   readonly archived: readonly Lease[];
   readonly ledgerDamagedAs: string | null;
   readonly holds: readonly Hold[];
-  readonly areHoldsLost: boolean;
+  readonly intents: Intents;
+  readonly areIntentsLost: boolean;
   readonly save: (leases: readonly Lease[]) => Promise<void>;
-  readonly saveHolds: (holds: readonly Hold[]) => Promise<void>;
+  readonly saveIntents: (holds: readonly Hold[], intents: Intents) => Promise<void>;
 }
 
 /** Reads both files. @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable` */
@@ -21,14 +23,15 @@ export async function openMemory(folder: StateFolder, bootId: string): Promise<M
   const ledger = openLedger(folder.ledger);
   const intents = openIntents(folder.intents);
   const { leases, archived, damagedAs } = await ledger.load(bootId);
-  const { holds, isDamaged } = await intents.load();
+  const { holds, intents: wanted, isDamaged } = await intents.load();
   return {
     leases,
     archived,
     ledgerDamagedAs: damagedAs,
     holds,
-    areHoldsLost: isDamaged,
+    intents: wanted,
+    areIntentsLost: isDamaged,
     save: (all) => ledger.save(all),
-    saveHolds: (all) => intents.save(all),
+    saveIntents: (all, others) => intents.save(all, others),
   };
 }

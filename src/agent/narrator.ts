@@ -6,6 +6,8 @@ import type { AuditEntry, DeviceFacts, VmFacts } from "../audit/record.js";
 import { compareAddresses, type PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import type { Hold } from "../core/lease.js";
+import type { Policy } from "../core/policy.js";
+import { comparePolicies, describeChange } from "../core/policy-change.js";
 import type { Signal } from "../core/signal.js";
 import { addressesOf, type Step } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
@@ -37,14 +39,18 @@ export function stepStarted(atMs: number, step: Step): AuditEntry {
 function narrateSignal(turn: Turn, signal: Signal): AuditEntry[] {
   const atMs = turn.world.nowMs;
   switch (signal.kind) {
-    case "policy-loaded": {
-      const { rules, vms, version } = signal.policy;
-      const before = turn.before.policy === null ? null : { version: turn.before.policy.version };
-      const after = { version, rules: rules.length, vms: vms.length };
-      const count = (many: readonly unknown[], noun: string) =>
-        `${many.length} ${noun}${many.length === 1 ? "" : "s"}`;
-      const what = `${count(rules, "rule")} for ${count(vms, "VM")}`;
-      return [{ atMs, event: "policy-loaded", who: "operator", what, before, after }];
+    case "policy-loaded":
+      return [policyLoaded(turn, signal.policy)];
+    case "policy-refused": {
+      const what = "the file is refused; the last good policy stays";
+      const why = signal.reasons.join("; ");
+      const before = versionOf(turn.before.policy);
+      const after = { reasons: signal.reasons };
+      return [{ atMs, event: "policy-refused", who: "operator", what, why, before, after }];
+    }
+    case "detach-confirmed": {
+      const what = "what this policy takes from VMs is meant";
+      return [{ atMs, event: "detach-confirmed", who: "operator", what, after: { version: signal.policy } }];
     }
     case "source-changed":
       return [
@@ -63,6 +69,31 @@ function narrateSignal(turn: Turn, signal: Signal): AuditEntry[] {
     default:
       return [];
   }
+}
+
+function policyLoaded({ before, world }: Turn, policy: Policy): AuditEntry {
+  const { rules, vms, version } = policy;
+  const count = (many: readonly unknown[], noun: string) =>
+    `${many.length} ${noun}${many.length === 1 ? "" : "s"}`;
+  const counts = `${count(rules, "rule")} for ${count(vms, "VM")}`;
+  const change = before.policy === null ? null : comparePolicies(before.policy, policy);
+  return {
+    atMs: world.nowMs,
+    event: "policy-loaded",
+    who: "operator",
+    what: change === null ? counts : `${counts} (${describeChange(change)})`,
+    before: versionOf(before.policy),
+    after: {
+      version,
+      rules: rules.length,
+      vms: vms.length,
+      ...(change === null ? {} : { change }),
+    },
+  };
+}
+
+function versionOf(policy: Policy | null): { readonly version: string } | null {
+  return policy === null ? null : { version: policy.version };
 }
 
 function aboutStep(step: Step) {

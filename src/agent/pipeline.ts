@@ -3,7 +3,8 @@
  *
  * A turn is reduced whole before the next one begins, also when a turn's own consequences post new signals.
  */
-import { map, merge, type Observable, observeOn, queueScheduler, Subject, scan } from "rxjs";
+import { map, merge, mergeMap, type Observable, observeOn, queueScheduler, Subject, scan } from "rxjs";
+import type { Policy } from "../core/policy.js";
 import { reduce } from "../core/reduce.js";
 import type { Signal } from "../core/signal.js";
 import { emptyWorld, type World } from "../core/world.js";
@@ -22,10 +23,19 @@ export interface Pipeline {
   readonly post: (signals: readonly Signal[]) => void;
 }
 
-/** Opens the front door in front of the given sources. */
-export function openPipeline(sources: readonly Observable<Signal>[]): Pipeline {
+/** What tells the world: made once, from the stream of policies. Each policy has had its turn when it comes by there. */
+export type Sources = (policies$: Observable<Policy>) => readonly Observable<Signal>[];
+
+/** Opens the front door in front of the given sources. A policy only ever comes in by the door. */
+export function openPipeline(sources: Sources): Pipeline {
   const door = new Subject<readonly Signal[]>();
-  const sources$ = merge(...sources).pipe(map((signal): readonly Signal[] => [signal]));
+  const policies$ = door.pipe(
+    mergeMap((signals) =>
+      signals.flatMap((signal) => (signal.kind === "policy-loaded" ? [signal.policy] : [])),
+    ),
+  );
+  const sources$ = merge(...sources(policies$)).pipe(map((signal): readonly Signal[] => [signal]));
+  // The door first: its listeners are told in this order, so a policy is in the world before a source acts on it.
   const turns$ = merge(door, sources$).pipe(observeOn(queueScheduler), scan(nextTurn, firstTurn));
   return { turns$, post: (signals) => door.next(signals) };
 }

@@ -6,6 +6,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { AgentError, messageOf } from "../base/error.js";
 import { formatIssues, loadConfig } from "../config/load.js";
+import { watchConfig } from "../config/watch.js";
 import { EXIT, type ExitCode } from "../core/exit-code.js";
 import { planAll } from "../core/plan.js";
 import { childKernelIo, type KernelIo } from "../host/kernel-io.js";
@@ -40,9 +41,13 @@ export async function runProcess(
   seams: ProcessSeams = {},
 ): Promise<ExitCode> {
   const beganMs = edge.now();
+  // From the first moment: without a listener it would end the process. What comes before the watch stands is seen then.
+  let reload = (): void => undefined;
+  edge.onReloadSignal(() => reload());
   const root = hostRoot(options.rootDir);
   checkUser(root, edge, options);
-  const loaded = await loadConfig(options.configPath, { trustedUid: edge.uid });
+  const load = () => loadConfig(options.configPath, { trustedUid: edge.uid });
+  const loaded = await load();
   if (!loaded.ok) {
     edge.errStream.write(`${formatIssues(loaded.error)}\n`);
     return EXIT.badFile;
@@ -58,8 +63,16 @@ export async function runProcess(
     io: seams.io ?? childKernelIo(),
     folder,
     policy: loaded.value.policy,
+    // One plan is of one policy.
+    ...(options.isOnce
+      ? {}
+      : { file: { path: options.configPath, load, news$: watchConfig(options.configPath) } }),
     onError: failure.report,
   });
+  reload = () => {
+    parts.log.info("Reading the file again", { signal: "SIGHUP" });
+    parts.agent.post([{ kind: "reload-wanted", by: "signal" }]);
+  };
   try {
     return await live(parts, options, edge, failure.happened, beganMs + READY_LIMIT_MS);
   } finally {
@@ -112,6 +125,7 @@ async function live(
       log.info(`Rule ${rule} matches no device of this host as it is now`, { rule });
     }
     if (options.isOnce) {
+      await agent.until((world) => world.inventoryMovedMs === null);
       await agent.settled();
       const { steps, held } = planAll(agent.world);
       return steps.length === 0 && held.length === 0 ? EXIT.ok : EXIT.held;

@@ -31,7 +31,7 @@ export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed
   const isNew = (lease: Lease) => tools.leases.get(lease.address) === undefined;
   const fresh = new Set(leases.filter(isNew).map((lease) => lease.address));
   await tools.leases.put(leases);
-  const outcome = await bindAll(leases, fresh, tools);
+  const outcome = await bindAll(step, leases, fresh, tools);
   return { outcome, seen: await seen(tools) };
 }
 
@@ -50,7 +50,7 @@ function isGroupOfVm(step: StepOf<"bind">, tools: Tools): boolean {
 async function leasesFor(step: StepOf<"bind">, tools: Tools): Promise<Lease[] | null> {
   const leases: Lease[] = [];
   for (const [addresses, role] of [
-    [step.companions, "companion"],
+    [[...step.companions, ...step.bystanders], "companion"],
     [step.members, "claimed"],
   ] as const) {
     for (const address of addresses) {
@@ -71,33 +71,35 @@ async function leaseFor(
   role: Lease["role"],
   tools: Tools,
 ): Promise<Lease> {
-  const standing = tools.leases.get(device.address);
-  if (standing !== undefined && standing.vm === step.vm && isLeaseOf(standing, device)) {
-    return { ...standing, rule: step.rule, role };
+  const { address } = device;
+  const about = { address, vm: step.vm, role, ...(step.terms[address] ?? { rule: step.rule }) };
+  const standing = tools.leases.get(address);
+  if (standing !== undefined && isLeaseOf(standing, device)) {
+    const { release: _, isKeptWithoutRule: __, ...card } = standing;
+    return { ...card, ...about };
   }
-  const serial = await tools.host.readSerial(device.address);
+  const serial = await tools.host.readSerial(address);
   return {
-    address: device.address,
-    vm: step.vm,
-    rule: step.rule,
-    role,
+    ...about,
     bootId: tools.world().bootId,
     identity: identityOf(device),
     ...(serial === null ? {} : { serial }),
     appearance: device.appearance,
-    original: await tools.host.readOriginal(device.address),
+    original: await tools.host.readOriginal(address),
   };
 }
 
 async function bindAll(
+  step: StepOf<"bind">,
   leases: readonly Lease[],
   fresh: ReadonlySet<PciAddress>,
   tools: Tools,
 ): Promise<Outcome> {
   const undo = new UndoStack();
   for (const [index, lease] of leases.entries()) {
-    const deed =
-      lease.role === "companion" ? await tools.host.reserveCompanion(lease) : await tools.host.bind(lease);
+    const deed = step.companions.includes(lease.address)
+      ? await tools.host.reserveCompanion(lease)
+      : await tools.host.bind(lease);
     // While one write to a device hangs every other one does, too: that device is left to the ledger (facts.md 5).
     if (deed.kind !== "stuck") {
       undo.push(`lease of ${lease.address}`, () => giveBack(lease, tools));
@@ -145,6 +147,18 @@ export async function releaseDevice(step: StepOf<"release">, tools: Tools): Prom
     await tools.leases.end([step.address]);
   }
   return { outcome: outcomeOf(deed, `cannot release ${step.address}`, ""), seen: await seen(tools) };
+}
+
+/** Notes that a device is kept from everyone. Its lease stands: it stays on its vfio driver, out of the host's reach. */
+export async function quarantineDevice(step: StepOf<"quarantine">, tools: Tools): Promise<Deed> {
+  const device = tools.world().devices.get(step.address);
+  if (device === undefined) {
+    return { outcome: { kind: "cancelled", detail: "the card is gone" }, seen: await seen(tools) };
+  }
+  const { address, appearance } = device;
+  const why = `${step.vm} had it, and its rule says release: quarantine`;
+  const quarantine = { address, appearance, why, atMs: tools.now(), isCleared: false };
+  return { outcome: { kind: "done" }, seen: [{ kind: "quarantine-made", quarantine }] };
 }
 
 /** Closes the note about a card that is gone. Nothing is written to the host. */

@@ -10,6 +10,7 @@ import type { Device } from "../core/device.js";
 import type { HeldReason } from "../core/held.js";
 import type { Hold, Lease } from "../core/lease.js";
 import type { SourceName } from "../core/policy.js";
+import type { PolicyChange } from "../core/policy-change.js";
 import type { SourceState } from "../core/signal.js";
 import type { Outcome, Step } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
@@ -36,7 +37,7 @@ type Decision =
   | { readonly verdict: "clear" };
 
 /** Which source called for the look that showed it first. */
-type Seer = SourceName | "start" | "step";
+type Seer = SourceName | "start" | "step" | "policy";
 
 /** What each event says beyond what all have in common. */
 interface EventFacts {
@@ -53,8 +54,20 @@ interface EventFacts {
   readonly "agent-stopping": { readonly after?: { readonly signal?: string; readonly exitCode?: number } };
   readonly "policy-loaded": {
     readonly before?: { readonly version: string } | null;
-    readonly after: { readonly version: string; readonly rules: number; readonly vms: number };
+    readonly after: {
+      readonly version: string;
+      readonly rules: number;
+      readonly vms: number;
+      /** Against the policy before; absent for the first one. */
+      readonly change?: PolicyChange;
+    };
   };
+  /** `before`: the version that stays in force. */
+  readonly "policy-refused": {
+    readonly before: { readonly version: string } | null;
+    readonly after: { readonly reasons: readonly string[] };
+  };
+  readonly "detach-confirmed": { readonly after: { readonly version: string } };
   readonly "source-changed": {
     readonly source: SourceName;
     readonly before?: SourceState | null;
@@ -128,6 +141,8 @@ const EVENTS: Readonly<Record<AuditEventName, true>> = {
   "agent-started": true,
   "agent-stopping": true,
   "policy-loaded": true,
+  "policy-refused": true,
+  "detach-confirmed": true,
   "source-changed": true,
   "device-appeared": true,
   "device-vanished": true,

@@ -5,7 +5,7 @@ import { isBridgeDevice } from "../core/iommu-group.js";
 import { NO_WISHES } from "../core/wishes.js";
 import { captureOf } from "../host/capture.js";
 import { type HostOptions, pictureOf, withHostOptions } from "./inventory.js";
-import { type CliIo, renderJson } from "./io.js";
+import { type CliIo, DEFAULTS, renderJson } from "./io.js";
 
 export function captureCommand(io: CliIo, version: string): Command {
   return withHostOptions(new Command("capture"))
@@ -14,7 +14,7 @@ export function captureCommand(io: CliIo, version: string): Command {
     .action(async (options: HostOptions & { readonly serials?: boolean }) => {
       const withSerials = options.serials === true;
       const wishes = { ...NO_WISHES, udev: true, serial: withSerials };
-      const picture = await pictureOf({ ...options, wishes });
+      const picture = await pictureOf({ ...options, wishes, folders: [DEFAULTS.state] });
       const missing = picture.devices.filter(
         (device) => device.serial === undefined && !isBridgeDevice(device),
       ).length;

@@ -27,43 +27,45 @@ export function checkCommand(io: CliIo): Command {
       const path = file ?? options.config;
       const loaded = await loadConfig(path, { trustedUid: io.uid });
       if (!loaded.ok) {
-        if (options.json === true) {
-          io.out(renderJson({ schema: "pciplug-check/1", ok: false, issues: loaded.error, warnings: [] }));
-        } else {
-          io.err(formatIssues(loaded.error));
-        }
+        tell(io, options, { ok: false, issues: loaded.error, remarks: [], warnings: [] });
         io.exit(EXIT.badFile);
         return;
       }
-      const { policy } = loaded.value;
+      const { policy, remarks } = loaded.value;
       const isLooking = options.strict === true || options.host !== undefined;
       const warnings = isLooking ? lint(setScene(await lookOffline(io, options, policy))) : [];
-      if (options.json === true) {
-        io.out(renderJson({ schema: "pciplug-check/1", ok: true, issues: [], warnings }));
-      } else {
+      if (options.json !== true) {
         io.out(`${path}: ok (${summary(policy, warnings)})`);
-        for (const remark of [
-          ...remarksOf(policy),
-          ...warnings.map(({ message }) => `warning: ${message}`),
-        ]) {
-          io.err(printable(remark));
-        }
       }
+      tell(io, options, { ok: true, issues: [], remarks, warnings });
       io.exit(options.strict === true && warnings.length > 0 ? EXIT.held : EXIT.ok);
     });
+}
+
+type Issues = Parameters<typeof formatIssues>[0];
+
+interface Findings {
+  readonly ok: boolean;
+  readonly issues: Issues;
+  readonly remarks: Issues;
+  readonly warnings: readonly Warning[];
+}
+
+function tell(io: CliIo, { json }: CheckOptions, found: Findings): void {
+  if (json === true) {
+    io.out(renderJson({ schema: "pciplug-check/1", ...found }));
+    return;
+  }
+  for (const issues of [found.issues, found.remarks].filter(({ length }) => length > 0)) {
+    io.err(formatIssues(issues));
+  }
+  for (const { message } of found.warnings) {
+    io.err(printable(`warning: ${message}`));
+  }
 }
 
 function summary(policy: Policy, warnings: readonly Warning[]): string {
   const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
   const parts = [count(policy.vms.length, "VM"), count(policy.rules.length, "rule")];
   return [...parts, ...(warnings.length === 0 ? [] : [count(warnings.length, "warning")])].join(", ");
-}
-
-function remarksOf(policy: Policy): string[] {
-  return policy.rules.flatMap((rule) =>
-    rule.match.remarks.map(
-      (remark) =>
-        `rule ${rule.name}: ${remark.path.join(".")} ${remark.message}${remark.hint === undefined ? "" : ` (${remark.hint})`}`,
-    ),
-  );
 }

@@ -4,6 +4,7 @@ import { getStatus } from "../control/client.js";
 import type { StatusResponse } from "../control/schema.js";
 import type { PciAddress } from "../core/address.js";
 import { EXIT } from "../core/exit-code.js";
+import { spanningGroups } from "../core/spanning-groups.js";
 import { NO_WISHES } from "../core/wishes.js";
 import { type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
@@ -32,13 +33,13 @@ export function devicesCommand(io: CliIo): Command {
       const owners =
         options.offline === true || options.host !== undefined ? null : await askAgent(options.state);
       const wishes = { ...NO_WISHES, serial: options.serials === true };
-      const inventory = await loadInventory({ ...options, wishes });
+      const inventory = await loadInventory({ ...options, wishes, folders: [options.state] });
       const namesOf = readPciNames(hostRoot(options.root));
       const names = new Map(inventory.devices.map((device) => [device.address, namesOf(device)]));
       for (const note of [
         ...(owners === null ? ["no agent: VM state unknown"] : []),
         ...inventory.notes,
-        ...inventory.dma.weaknesses.map((weakness) => `DMA safety: ${weakness}`),
+        ...dmaNotes(inventory),
       ]) {
         io.err(note);
       }
@@ -64,12 +65,20 @@ async function askAgent(stateDir: string): Promise<Owners | null> {
   }
 }
 
+function dmaNotes({ dma, devices }: Inventory): string[] {
+  const groups = spanningGroups(devices).map(({ iommuGroup }) => iommuGroup);
+  return [
+    ...dma.weaknesses.map((weakness) => `DMA safety: ${weakness}`),
+    ...(groups.length > 0 ? [`DMA safety: IOMMU groups that span slots: ${groups.join(", ")}`] : []),
+  ];
+}
+
 function jsonOf(inventory: Inventory, owners: Owners | null, names: ReadonlyMap<PciAddress, PciNames>) {
   const { devices, protections, source, dma } = inventory;
   return {
     schema: "pciplug-devices/1",
     source: { ...source, agent: owners !== null },
-    dma,
+    dma: { ...dma, spanningIommuGroups: spanningGroups(devices) },
     devices: devices.map((device) => ({
       ...deviceJson(device, protections, names.get(device.address) ?? {}),
       ...owners?.get(device.address),

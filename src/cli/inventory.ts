@@ -6,9 +6,9 @@ import { type Command, Option } from "commander";
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { assumeIommuGroups } from "../core/iommu-group.js";
-import { type DmaSafety, type Protection, type ProtectionFacts, protect } from "../core/protection.js";
-import { type FactWishes, NO_WISHES } from "../core/wishes.js";
-import { type HostPicture, lookAtHost, readRecording } from "../host/recording.js";
+import { type DmaSafety, NO_FACTS, type Protection, protect } from "../core/protection.js";
+import type { Selector } from "../core/selector.js";
+import { type HostPicture, type LookOptions, lookAtHost, readRecording } from "../host/recording.js";
 import { hostRoot } from "../host/root.js";
 import { DEFAULTS } from "./io.js";
 
@@ -63,17 +63,18 @@ export function withInventoryOptions(command: Command): Command {
   );
 }
 
-/** Nothing leads anywhere; bridges are protected by what they are. */
-const NO_FACTS: ProtectionFacts = { needed: [], unknown: [], isConsoleOnScreen: false };
+/** What of the host that is meant is to be known. */
+interface InventoryWishes extends LookOptions {
+  /** What the operator lists as needed by the host. */
+  readonly operator?: readonly Selector[];
+}
 
 /**
  * Looks at the host that is meant.
  *
  * @throws {HostError} `host.bad-recording`, `host.no-sysfs`
  */
-export async function loadInventory(
-  options: InventoryOptions & { readonly wishes?: FactWishes },
-): Promise<Inventory> {
+export async function loadInventory(options: InventoryOptions & InventoryWishes): Promise<Inventory> {
   const picture = await pictureOf(options);
   const isAssuming =
     options.assumeIommuGroups === true && picture.devices.some(({ iommuGroup }) => iommuGroup === undefined);
@@ -81,7 +82,7 @@ export async function loadInventory(
   const isRecorded = options.host !== undefined;
   return {
     devices,
-    protections: protect(devices, picture.protectionFacts ?? NO_FACTS),
+    protections: protect(devices, picture.protectionFacts ?? NO_FACTS, { operator: options.operator ?? [] }),
     dma: picture.dma ?? { weaknesses: [] },
     notes: notesOn(picture, devices, isAssuming),
     isRecorded,
@@ -90,12 +91,9 @@ export async function loadInventory(
 }
 
 /** The host that is meant, as it was seen. @throws {HostError} as {@link loadInventory} */
-export function pictureOf({
-  host,
-  root,
-  wishes = NO_WISHES,
-}: HostOptions & { readonly wishes?: FactWishes }): Promise<HostPicture> {
-  return host === undefined ? lookAtHost(hostRoot(root), wishes) : readRecording(host, wishes);
+export function pictureOf(options: HostOptions & LookOptions): Promise<HostPicture> {
+  const { host, root } = options;
+  return host === undefined ? lookAtHost(hostRoot(root), options) : readRecording(host, options.wishes);
 }
 
 function notesOn(picture: HostPicture, devices: readonly Device[], isAssuming: boolean): string[] {

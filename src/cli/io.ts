@@ -29,6 +29,11 @@ export function renderJson(value: unknown): string {
   return JSON.stringify(value, null, 2);
 }
 
+/** As much of a policy's version as a person compares. */
+export function shortVersion(version: string): string {
+  return version.slice(0, 12);
+}
+
 /** Where everything is, unless the command line says otherwise. */
 export const DEFAULTS = {
   config: "/etc/pciplug/config.yaml",

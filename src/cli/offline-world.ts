@@ -6,12 +6,19 @@ import type { Command } from "commander";
 import { AgentError } from "../base/error.js";
 import { formatIssues, loadConfig } from "../config/load.js";
 import type { Policy } from "../core/policy.js";
+import { wishesOf } from "../core/wishes.js";
 import { emptyWorld, type World } from "../core/world.js";
 import { type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
 import { type CliIo, controlSocketOf, DEFAULTS } from "./io.js";
 
-/** The options by which such a command is told what to look at. */
-export interface OfflineOptions extends InventoryOptions {
+/** How such a command is told which host is meant. */
+export interface LookingOptions extends InventoryOptions {
+  /** The agent's state folder: no rule takes what it lies on. */
+  readonly state?: string;
+}
+
+/** The same, with the operator's file. */
+export interface OfflineOptions extends LookingOptions {
   readonly config: string;
 }
 
@@ -48,8 +55,7 @@ export async function askAgent<T>(
   return null;
 }
 
-/** The operator's file; `null` where it is bad, which is said on standard error. */
-export async function readPolicy(io: CliIo, path: string): Promise<Policy | null> {
+async function readPolicy(io: CliIo, path: string): Promise<Policy | null> {
   const loaded = await loadConfig(path, { trustedUid: io.uid });
   if (!loaded.ok) {
     io.err(formatIssues(loaded.error));
@@ -63,8 +69,10 @@ export async function readPolicy(io: CliIo, path: string): Promise<Policy | null
  *
  * @throws {HostError} as `loadInventory`
  */
-export async function lookOffline(io: CliIo, options: InventoryOptions, policy: Policy): Promise<World> {
-  const { devices, protections, dma, notes } = await loadInventory(options);
+export async function lookOffline(io: CliIo, options: LookingOptions, policy: Policy): Promise<World> {
+  const folders = [options.state ?? DEFAULTS.state];
+  const wanted = { wishes: wishesOf(policy), folders, operator: policy.protect };
+  const { devices, protections, dma, notes } = await loadInventory({ ...options, ...wanted });
   for (const note of notes) {
     io.err(note);
   }

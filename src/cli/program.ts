@@ -13,6 +13,7 @@ import { explainCommand } from "./explain.js";
 import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
+import { reloadCommand } from "./reload.js";
 import { resolveCommand } from "./resolve.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
@@ -39,6 +40,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     resolveCommand(io),
     checkCommand(io),
     captureCommand(io, version),
+    reloadCommand(io),
     stateCommand(io),
     demoCommand(io, version),
   ]) {

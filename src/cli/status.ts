@@ -1,9 +1,10 @@
 /** `pciplug status`: the running agent, its VMs and the devices that it cares for. */
 import { Command } from "commander";
+import { printable } from "../base/printable.js";
 import { getStatus } from "../control/client.js";
 import type { StatusResponse } from "../control/schema.js";
 import { EXIT } from "../core/exit-code.js";
-import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
+import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable, shortVersion } from "./io.js";
 
 export function statusCommand(io: CliIo): Command {
   return new Command("status")
@@ -24,6 +25,7 @@ export function renderStatus(status: StatusResponse): string[] {
   const { agent } = status;
   return [
     `pciplug ${agent.version}, pid ${agent.pid}, ${agent.mode === "observe" ? "observing only" : "acting"}`,
+    ...renderPolicy(status.policy),
     "",
     ...renderTable(
       ["SOURCE", "STATE", "DETAIL"],
@@ -46,6 +48,18 @@ export function renderStatus(status: StatusResponse): string[] {
       ]),
     ),
   ];
+}
+
+function renderPolicy(policy: StatusResponse["policy"]): string[] {
+  if (policy === undefined || policy === null) {
+    return [];
+  }
+  const { file, version, loadedAt, refused } = policy;
+  return [
+    `policy ${shortVersion(version)} from ${file}, read at ${loadedAt}`,
+    ...(refused === null ? [] : [`the file as it is since ${refused.at} is refused: this policy stays`]),
+    ...(refused?.reasons ?? []).map((reason) => `  ${reason}`),
+  ].map(printable);
 }
 
 function vmRow(vm: StatusResponse["vms"][number]): string[] {

@@ -55,6 +55,8 @@ export interface ConfigDocument {
   readonly isJson: boolean;
 }
 
+/** Levels of lists and maps: selectors may nest, but nobody reads more, and every reader of the tree recurses. */
+const MOST_LEVELS = 32;
 const BYTE_ORDER_MARK = "\ufeff";
 
 /** Reads the text of the file called `path`. Pure. */
@@ -71,7 +73,7 @@ export function readDocument(written: string, path: string): Result<ConfigDocume
     ]);
   }
   const findings: Finding[] = [];
-  const root = convert(parsed.value, { text, findings, key: "", isInFlow: false });
+  const root = convert(parsed.value, { text, findings, key: "", level: 0, isInFlow: false });
   if (findings.length > 0) {
     return err(source.issues(findings));
   }
@@ -82,11 +84,17 @@ interface Conversion {
   readonly text: string;
   readonly findings: Finding[];
   readonly key: string;
+  readonly level: number;
   readonly isInFlow: boolean;
 }
 
-function convert(node: Node, here: Conversion): DocumentNode {
+function convert(node: Node, outside: Conversion): DocumentNode {
+  const here = { ...outside, level: outside.level + 1 };
   const place = { offset: node.range?.[0] ?? 0, isInFlow: here.isInFlow };
+  if (here.level > MOST_LEVELS) {
+    here.findings.push({ offset: place.offset, key: "", message: "is nested too deeply" });
+    return textOf(node, place, here.text);
+  }
   if (isMap<Node, Node | null>(node)) {
     const isFlow = node.flow === true;
     const inside = { ...here, isInFlow: here.isInFlow || isFlow };
@@ -115,6 +123,11 @@ function entryOf(pair: Pair<Node, Node | null>, here: Conversion): readonly MapE
     return [];
   }
   const path = here.key === "" ? key : `${here.key}.${key}`;
+  if (key === "__proto__") {
+    // JavaScript's objects, and zod's records with them, drop it silently: a selector would widen.
+    here.findings.push({ offset: keyOffset, key: path, message: "is not a key here" });
+    return [];
+  }
   const empty: TextNode = {
     kind: "text",
     text: "",

@@ -16,8 +16,11 @@ import { buildPolicy } from "./policy.js";
 import { readShape } from "./shape.js";
 import { complaintAbout, judgeTrust } from "./trust.js";
 
-/** A policy, or why there is none. */
-export type ConfigResult = Result<{ readonly policy: Policy }, readonly ConfigIssue[]>;
+/** A policy with remarks on what may not mean what it says, or why there is none. */
+export type ConfigResult = Result<
+  { readonly policy: Policy; readonly remarks: readonly ConfigIssue[] },
+  readonly ConfigIssue[]
+>;
 
 /** Far more than the longest list of rules needs. */
 const LARGEST_BYTES = 1024 * 1024;
@@ -47,8 +50,10 @@ export function parseConfig(text: string, path: string): ConfigResult {
     return err(source.issues(file.error));
   }
   const version = createHash("sha256").update(text).digest("hex");
-  const policy = buildPolicy(file.value, document.value, version);
-  return policy.ok ? ok({ policy: policy.value }) : err(source.issues(policy.error));
+  const built = buildPolicy(file.value, document.value, version);
+  return built.ok
+    ? ok({ policy: built.value.policy, remarks: source.issues(built.value.remarks) })
+    : err(source.issues(built.error));
 }
 
 /** Every complaint for a person, with the line and a caret; several lines of text, without the last line end. */

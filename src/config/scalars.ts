@@ -17,14 +17,16 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED =
   "expected a name: letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64";
 
+const INTEGER = /^-?\d{1,9}$/;
+const HEX_ID_EXPECTED = "expected four hex digits, such as 10de";
+const SERIAL_EXPECTED = "expected a serial number as lspci -v shows it, such as 00-11-22-ff-ff-33-44-55";
+const QEMU_ID_EXPECTED =
+  "expected an id of QEMU: letters, digits, '.', '_' and '-', beginning with a letter, at most 128";
+const PROPERTY_EXPECTED =
+  "expected one word of letters, digits and . _ : + / @ % = -, without blanks, commas and wildcards";
+
 /** A VM or rule name (semantics.md 1). */
 export const name = z.string({ error: NAME_EXPECTED }).regex(NAME, { error: NAME_EXPECTED });
-
-/** One value of a selector's key; patterns are looked into later, by core. */
-const pattern = z.string({ error: "expected a text" });
-
-/** A pattern or a list of them. */
-export const patterns = z.union([pattern, z.array(pattern)], { error: "expected a text or a list of texts" });
 
 /** The path of a QMP socket. */
 export const socketPath = z
@@ -44,17 +46,57 @@ export const socketPath = z
 
 /** `true` or `false`. */
 export const flag = z
-  .union([z.literal("true"), z.literal("false"), z.boolean()], { error: "expected true or false" })
+  .union([z.boolean(), z.literal("true"), z.literal("false")], { error: "expected true or false" })
   .transform((value) => value === true || value === "true");
 
-/** A whole number from 0 to `most`. */
-export function count(most: number) {
-  const error = `expected a whole number from 0 to ${most}`;
+/** A whole number of a range; negative ones have a minus. */
+export function integer(least: number, most: number) {
+  const error = `expected a whole number from ${least} to ${most}`;
   return z
-    .union([z.string().regex(/^\d{1,9}$/, { error }), z.number().int({ error })], { error })
+    .union([z.string().regex(INTEGER, { error }), z.number().int({ error }).min(least).max(most)], { error })
     .transform(Number)
-    .pipe(z.number().min(0, { error }).max(most, { error }));
+    .pipe(z.number().min(least, { error }).max(most, { error }));
 }
+
+/** One of several words. */
+export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
+  const last = words.at(-1);
+  const list = words.length === 1 ? last : `${words.slice(0, -1).join(", ")} or ${last}`;
+  return z.enum(words, { error: `expected ${list}` });
+}
+
+/** The name of a VM that stands under `vms`. */
+export const vmName = z.string({ error: "expected the name of a VM" });
+
+/** Four hex digits of an id, as lspci -nn shows them; the value is lower case and without `0x`. */
+export const hexId = z
+  .string({ error: HEX_ID_EXPECTED })
+  .regex(/^(?:0[xX])?[0-9a-fA-F]{4}$/, { error: HEX_ID_EXPECTED })
+  .transform((text) => text.toLowerCase().replace(/^0x/, ""));
+
+/** The serial number of a PCIe device as lspci -v shows it. */
+export const serialNumber = z
+  .string({ error: SERIAL_EXPECTED })
+  .regex(/^[0-9a-fA-F]{2}(?:-[0-9a-fA-F]{2}){7}$/, { error: SERIAL_EXPECTED })
+  .transform((text) => text.toLowerCase());
+
+/** An id that QEMU accepts (its `id_wellformed`), as buses and ports have it. */
+export const qemuId = z
+  .string({ error: QEMU_ID_EXPECTED })
+  .regex(/^[A-Za-z][A-Za-z0-9._-]{0,127}$/, { error: QEMU_ID_EXPECTED });
+
+/**
+ * The value of a device_add property: one word, because a VM's start script may split and expand what it is given.
+ * `true` and `false` without quotes in JSON are QEMU's `on` and `off`.
+ */
+export const propertyValue = z.union(
+  [
+    z.string().regex(/^[A-Za-z0-9._:+/@%=-]+$/, { error: PROPERTY_EXPECTED }),
+    z.number().transform(String),
+    z.boolean().transform((value) => (value ? "on" : "off")),
+  ],
+  { error: PROPERTY_EXPECTED },
+);
 
 /** A duration such as `500ms`, `30s`, `2m` or `1h`, as milliseconds. */
 export function duration(leastMs: number) {

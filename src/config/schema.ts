@@ -1,88 +1,88 @@
 /**
  * The shape of the operator's file: keys, defaults and what each value may be.
  *
- * Owns no meaning beyond one value: names that must agree and selectors are policy.ts. Unknown keys are errors.
+ * Owns no meaning beyond one value: names that must agree, keys that contradict each other and selectors are
+ * policy.ts and rule.ts. Unknown keys are errors.
  */
 import { z } from "zod";
-import { count, duration, flag, name, patterns, socketPath } from "./scalars.js";
+import { duration, flag, integer, name, qemuId, socketPath } from "./scalars.js";
+import { rule } from "./schema-rule.js";
+import { selectors } from "./schema-selector.js";
 
 const MOST_DETACHED = 65_535;
+const MOST_NUMA_NODES = 1024;
 const SHORTEST_RESCAN_MS = 1000;
+const MACHINE_EXPECTED = "expected a machine family, such as q35 or microvm";
 
-const vm = z.strictObject({ name, qmp: socketPath }, { error: "expected a VM: name and qmp" });
-
-/** The keys that core/selector.ts knows; a test holds the two together. */
-const match = z.strictObject(
-  {
-    address: patterns.optional(),
-    vendor: patterns.optional(),
-    device: patterns.optional(),
-    class: patterns.optional(),
-  },
-  { error: "expected a map of what to match: address, vendor, device, class" },
-);
-
-const rule = z.strictObject(
+const vm = z.strictObject(
   {
     name,
-    match,
-    mode: z.literal("batch", { error: "expected batch" }).default("batch"),
-    vm: z.string({ error: "expected the name of a VM" }),
+    qmp: socketPath.describe("Path of a QMP socket (unix) that QEMU listens on for pciplug alone"),
+    numaNode: integer(0, MOST_NUMA_NODES - 1)
+      .optional()
+      .describe("The NUMA node it lives on, for rules that prefer close devices"),
+    ports: z
+      .array(qemuId, { error: "expected a list of ids of QEMU" })
+      .min(1, { error: "expected at least one port" })
+      .optional()
+      .describe("Ids of its hot-plug ports, for arguments that are resolved before it starts"),
+    machine: z
+      .string({ error: MACHINE_EXPECTED })
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: MACHINE_EXPECTED })
+      .optional()
+      .describe("Machine family, for arguments that are resolved before it starts"),
   },
-  { error: "expected a rule: name, match and vm" },
+  { error: "expected a VM: name and qmp" },
 );
 
 const limits = z.strictObject(
   {
-    detachPerChange: count(MOST_DETACHED).default(1),
-    keepAfterVmGone: duration(0).default(60_000),
+    detachPerChange: integer(0, MOST_DETACHED)
+      .prefault(1)
+      .describe("How many attached devices one change of the file may take from VMs"),
+    keepAfterVmGone: duration(0)
+      .prefault("60s")
+      .describe("How long the cards of a vanished VM stay ready for its return"),
   },
   { error: "expected a map of limits" },
 );
 
 const sources = z.strictObject(
   {
-    udevadm: flag.default(true),
-    udevDatabase: flag.default(true),
+    udevadm: flag.prefault(true).describe("Listen to udev's events"),
+    udevDatabase: flag.prefault(true).describe("Watch udev's database in /run/udev/data"),
     sysfsPolling: z
       .union([z.literal("auto"), flag], { error: "expected true, false or auto" })
-      .default("auto"),
+      .default("auto")
+      .describe("Look at sysfs again and again; auto: only while no event source works"),
     rescan: z
       .union([z.literal("off").transform(() => null), duration(SHORTEST_RESCAN_MS)], {
         error: "expected a duration of at least 1s, such as 30s, or off",
       })
-      .default(30_000),
+      .prefault("30s")
+      .describe("Period of the full look, or off"),
   },
   { error: "expected a map of watch sources" },
 );
 
-const file = z.strictObject(
+/** The file as a whole. */
+export const configSchema = z.strictObject(
   {
-    vms: z.array(vm, { error: "expected a list of VMs" }),
-    rules: z.array(rule, { error: "expected a list of rules" }),
-    limits: limits.prefault({}),
-    sources: sources.prefault({}),
+    vms: z.array(vm, { error: "expected a list of VMs" }).describe("The VMs that rules may give devices to"),
+    rules: z
+      .array(rule, { error: "expected a list of rules" })
+      .describe("Which devices go to which VM; in this order where priorities are equal"),
+    never: selectors.optional().describe("Devices that nobody gets, whatever a rule says"),
+    allow: selectors.optional().describe("Where present, nothing outside of it is given to anybody"),
+    protect: selectors.optional().describe("Devices that the host needs"),
+    settle: duration(0)
+      .prefault("2s")
+      .describe("How long no device may have come or gone before select rules choose"),
+    limits: limits.prefault({}).describe("What a change or a lost VM may cost"),
+    sources: sources.prefault({}).describe("How devices that come and go are seen"),
   },
   { error: "expected a map with vms and rules" },
 );
 
-/** The file as a whole. */
-export const configSchema = file;
-
 /** What the file says, with its defaults. */
 export type ConfigFile = z.output<typeof configSchema>;
-
-const keysByPlace: Readonly<Record<string, readonly string[]>> = {
-  "": Object.keys(file.shape),
-  "vms.*": Object.keys(vm.shape),
-  "rules.*": Object.keys(rule.shape),
-  "rules.*.match": Object.keys(match.shape),
-  limits: Object.keys(limits.shape),
-  sources: Object.keys(sources.shape),
-};
-
-/** The keys that the map at this path may have. */
-export function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  const place = path.map((part) => (typeof part === "number" ? "*" : String(part))).join(".");
-  return keysByPlace[place] ?? [];
-}

@@ -8,7 +8,8 @@ import { err, ok, type Result } from "../base/result.js";
 import type { ConfigDocument, DocumentNode, TextNode } from "./document.js";
 import type { Finding } from "./issue.js";
 import { quotingHint } from "./quoting.js";
-import { type ConfigFile, configSchema, keysAt } from "./schema.js";
+import { type ConfigFile, configSchema } from "./schema.js";
+import { keysAt } from "./schema-keys.js";
 import { suggest } from "./suggestion.js";
 
 type Path = readonly PropertyKey[];
@@ -16,6 +17,10 @@ type Issue = z.core.$ZodIssue;
 
 /** Characters of a value that a message repeats. */
 const LONGEST_SHOWN = 60;
+/** Keys that are listed although the one that was meant can be guessed. */
+const LONGEST_LIST = 8;
+/** Keys whose values are ids or patterns of ids, at any depth. */
+const SELECTOR_PLACES: readonly PropertyKey[] = ["match", "never", "allow", "protect", "expect"];
 const JSON_WORDS: Readonly<Record<string, boolean | null>> = { true: true, false: false, null: null };
 const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
@@ -77,7 +82,7 @@ function findingsOf(issue: Issue, above: Path, document: ConfigDocument): readon
     return issue.keys.map((key) => unknownKey(key, path, node));
   }
   if (issue.code === "invalid_union") {
-    const inner = issue.errors.flat().filter((nested) => nested.path.length > 0);
+    const inner = issue.errors.flat().filter(isInside);
     if (inner.length > 0) {
       return inner.flatMap((nested) => findingsOf(nested, path, document));
     }
@@ -91,14 +96,25 @@ function findingsOf(issue: Issue, above: Path, document: ConfigDocument): readon
   return [hint === undefined ? { ...place, message } : { ...place, message, hint }];
 }
 
+/** Whether a complaint of one alternative is about the value's inside: then that alternative was meant. */
+function isInside(issue: Issue): boolean {
+  return (
+    issue.path.length > 0 ||
+    issue.code === "unrecognized_keys" ||
+    (issue.code === "invalid_union" && issue.errors.flat().some(isInside))
+  );
+}
+
 function unknownKey(key: string, path: Path, node: DocumentNode): Finding {
   const entry = node.kind === "map" ? node.entries.find((candidate) => candidate.key === key) : undefined;
   const known = keysAt(path);
   const near = suggest(key, known);
+  // A long list hides the one word that was meant.
+  const list = near !== undefined && known.length > LONGEST_LIST ? "" : `: expected ${known.join(", ")}`;
   return {
     offset: entry?.keyOffset ?? node.offset,
     key: keyOf([...path, key]),
-    message: `is not a key here: expected ${known.join(", ")}`,
+    message: `is not a key here${list}`,
     ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
   };
 }
@@ -113,7 +129,8 @@ function isMissing(root: DocumentNode, path: Path): boolean {
 
 function describe(node: DocumentNode, isJson: boolean): string {
   if (node.kind !== "text") {
-    return `a ${node.kind}`;
+    const isEmpty = node.kind === "list" ? node.items.length === 0 : node.entries.length === 0;
+    return isEmpty ? `an empty ${node.kind}` : `a ${node.kind}`;
   }
   const value = isJson ? jsonOf(node) : node.text;
   if (typeof value !== "string") {
@@ -127,13 +144,16 @@ function hintOf(issue: Issue, path: Path, node: DocumentNode, document: ConfigDo
   if (issue.code === "custom" && typeof issue.params?.["hint"] === "string") {
     return issue.params["hint"];
   }
+  const isSelecting = path.some((part) => SELECTOR_PLACES.includes(part));
   if (node.kind === "text") {
-    const isIdAsNumber = path.includes("match") && document.isJson && typeof jsonOf(node) === "number";
-    return isIdAsNumber
-      ? `write ${JSON.stringify(node.text)}, in quotes: a number loses its leading zeros`
-      : undefined;
+    if (isSelecting && document.isJson && typeof jsonOf(node) === "number") {
+      return `write ${JSON.stringify(node.text)}, in quotes: a number loses its leading zeros`;
+    }
+    const near = suggest(node.text, wordsOf(issue));
+    return near === undefined ? undefined : `did you mean ${near}?`;
   }
-  if (!node.isFlow || !wantsText(issue)) {
+  // Elsewhere no text that needs quotes would be good either.
+  if (!isSelecting || !node.isFlow || !wantsText(issue)) {
     return undefined;
   }
   const { line, column } = document.source.placeOf(node.offset);
@@ -142,6 +162,11 @@ function hintOf(issue: Issue, path: Path, node: DocumentNode, document: ConfigDo
     start: column - 1,
     isInFlow: node.isInFlow,
   });
+}
+
+/** The words that would have done. */
+function wordsOf(issue: Issue): readonly string[] {
+  return issue.code === "invalid_value" ? issue.values.map(String) : [];
 }
 
 /** Whether a text would have done, alone or as one of several shapes. */

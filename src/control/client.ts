@@ -14,6 +14,9 @@ import {
   errorResponse,
   type PlanResponse,
   planResponse,
+  type ReloadRequest,
+  type ReloadResponse,
+  reloadResponse,
   type StatusResponse,
   statusResponse,
 } from "./schema.js";
@@ -46,6 +49,16 @@ export function getExplanation(
   return ask(socketPath, pathOfQuestion(question), explainResponse, options);
 }
 
+/** Has the agent read its file again; `isConfirmed`: what it takes from VMs is meant. @throws {ControlError} */
+export function askReload(
+  socketPath: string,
+  isConfirmed: boolean,
+  options: AskOptions = {},
+): Promise<ReloadResponse> {
+  const body: ReloadRequest = isConfirmed ? { confirm: true } : {};
+  return ask(socketPath, "/v1/reload", reloadResponse, options, JSON.stringify(body));
+}
+
 interface Answer {
   readonly status: number;
   readonly text: string;
@@ -56,6 +69,7 @@ async function ask<T>(
   verb: string,
   schema: z.ZodType<T>,
   { timeoutMs = DEADLINE_MS }: AskOptions,
+  body?: string,
 ): Promise<T> {
   if (!isSocketPath(socketPath)) {
     throw failed("control.no-agent", socketPath, "the path is too long for a socket's address");
@@ -63,7 +77,7 @@ async function ask<T>(
   const deadline = AbortSignal.timeout(timeoutMs);
   let answer: Answer;
   try {
-    answer = await exchange(socketPath, verb, deadline);
+    answer = await exchange(socketPath, verb, deadline, body);
   } catch (error) {
     if (error instanceof ControlError) {
       throw error;
@@ -75,9 +89,20 @@ async function ask<T>(
   return read(answer, schema, socketPath);
 }
 
-function exchange(socketPath: string, path: string, signal: AbortSignal): Promise<Answer> {
+/** A question with a body is one that changes something: POST. */
+function exchange(
+  socketPath: string,
+  path: string,
+  signal: AbortSignal,
+  body: string | undefined,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path, signal, agent: false, headers: { host: "pciplug" } });
+    const method = body === undefined ? "GET" : "POST";
+    const headers = {
+      host: "pciplug",
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    };
+    const outgoing = request({ socketPath, method, path, signal, agent: false, headers });
     outgoing.once("error", reject);
     outgoing.once("response", (response) => {
       collect(response, socketPath).then(resolve, (error: unknown) => {
@@ -85,7 +110,7 @@ function exchange(socketPath: string, path: string, signal: AbortSignal): Promis
         outgoing.destroy();
       });
     });
-    outgoing.end();
+    outgoing.end(body);
   });
 }
 

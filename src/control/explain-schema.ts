@@ -1,7 +1,7 @@
 /** GET /v1/explain: `pciplug-explain/1`, as core/explanation.ts describes it. Versioned as the other answers are. */
 import { z } from "zod";
 import { RULE_MODES } from "../core/policy.js";
-import { assignment, rule, vm } from "./schema.js";
+import { assignment, held, rule, vm } from "./schema.js";
 
 const answer = { schema: z.literal("pciplug-explain/1"), source: z.enum(["agent", "offline"]) };
 const reason = z.object({ kind: z.string(), message: z.string() });
@@ -25,12 +25,6 @@ const outcome = z.object({
 });
 
 const deviceOfRule = z.object({ address: z.string(), class: z.string().exactOptional(), outcome });
-const held = z.object({
-  address: z.string(),
-  vm: z.string().nullable(),
-  rule: z.string().nullable(),
-  reason,
-});
 const step = z.object({
   kind: z.string(),
   vm: z.string(),

@@ -15,6 +15,7 @@ const attached = z.object({
   ours: z.boolean(),
 });
 
+/** A VM as it was last seen. */
 export const vm = z.object({
   name: z.string(),
   state: z.enum(["unknown", "absent", "unreachable", "up"]),
@@ -61,6 +62,14 @@ export const rule = z.object({
     .exactOptional(),
 });
 
+/** A device that waits, and why. */
+export const held = z.object({
+  address: z.string(),
+  vm: z.string().nullable(),
+  rule: z.string().nullable(),
+  reason: z.object({ kind: z.string(), message: z.string() }),
+});
+
 /** GET /v1/status */
 export const statusResponse = z.object({
   schema: z.literal("pciplug-status/1"),
@@ -72,6 +81,17 @@ export const statusResponse = z.object({
     /** ISO 8601, UTC. */
     startedAt: z.string(),
   }),
+  /** Absent from agents older than the key. */
+  policy: z
+    .object({
+      file: z.string(),
+      /** Digest of the file's text. */
+      version: z.string(),
+      loadedAt: z.string(),
+      /** Why the file as it is now was not taken: the last good policy stays. */
+      refused: z.object({ at: z.string(), reasons: z.array(z.string()).readonly() }).nullable(),
+    })
+    .nullish(),
   sources: z
     .array(
       z.object({ name: z.enum(SOURCE_NAMES), state: z.enum(["up", "missing", "off"]), detail: z.string() }),
@@ -88,7 +108,7 @@ export const planResponse = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(["bind", "attach", "detach", "release", "forget", "adopt"]),
+        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "adopt"]),
         vm: z.string(),
         addresses: z.array(z.string()).readonly(),
         why: z.string().optional(),
@@ -97,18 +117,42 @@ export const planResponse = z.object({
     .readonly(),
   /** Who is to have what, whether it is there already or not. */
   assignments: z.array(assignment).readonly(),
-  held: z
+  held: z.array(held).readonly(),
+  /** Every rule, in file order, with the number of devices that it matches and gives to VMs now. */
+  rules: z.array(rule).readonly(),
+});
+
+/** Body of POST /v1/reload; none at all is the same as an empty object. */
+export const reloadRequest = z.strictObject({
+  /** Whether what the file takes from VMs is meant (`limits.detachPerChange`). */
+  confirm: z.boolean().optional(),
+});
+
+/** POST /v1/reload */
+export const reloadResponse = z.object({
+  schema: z.literal("pciplug-reload/1"),
+  /** Whether the file as it is now is in force. */
+  applied: z.boolean(),
+  /** Whether anything was new to the agent. */
+  changed: z.boolean(),
+  /** Of the policy in force. */
+  version: z.string(),
+  /** What is wrong with the file; empty when it was applied. */
+  issues: z
     .array(
       z.object({
-        address: z.string(),
-        vm: z.string().nullable(),
-        rule: z.string().nullable(),
-        reason: z.object({ kind: z.string(), message: z.string() }),
+        path: z.string(),
+        line: z.number().nullable(),
+        column: z.number().nullable(),
+        key: z.string(),
+        message: z.string(),
+        hint: z.string().exactOptional(),
+        source: z.string().exactOptional(),
       }),
     )
     .readonly(),
-  /** Every rule, in file order, with the number of devices that it matches and gives to VMs now. */
-  rules: z.array(rule).readonly(),
+  /** Devices that the policy in force would take from VMs but may not. */
+  held: z.array(held).readonly(),
 });
 
 /** Any answer that is not 200. Decide by `code`; `message` is for people. */
@@ -116,4 +160,6 @@ export const errorResponse = z.object({ error: z.object({ code: z.string(), mess
 
 export type StatusResponse = z.infer<typeof statusResponse>;
 export type PlanResponse = z.infer<typeof planResponse>;
+export type ReloadRequest = z.infer<typeof reloadRequest>;
+export type ReloadResponse = z.infer<typeof reloadResponse>;
 export type ErrorResponse = z.infer<typeof errorResponse>;

@@ -67,6 +67,7 @@ export function compileAddressPattern(text: string): Result<AddressPattern, Patt
     matches,
     evaluate: (value) => (matches(value as PciAddress) ? "match" : "no-match"),
     exactAddress: exactAddressOf(pattern),
+    literals: pattern.literal !== undefined && shapes.every(isFull) ? [pattern.literal] : null,
     isWildcardOnly: isEverything || !shapes.every(namesPlace),
     remarks: remarksOn(pattern, ADDRESS_ALPHABET, "address"),
   });

@@ -5,12 +5,13 @@ import { type PciAddress, qemuIdOf } from "./address.js";
 import { isOnVfio } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
-import { isLeaseOf } from "./lease.js";
-import { isOurs } from "./occupancy.js";
+import { isLeaseOf, type Lease, termsOf } from "./lease.js";
+import { isOurs, isVmTransparent } from "./occupancy.js";
 import { freePorts, retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
 import type { Step } from "./step.js";
 import type { Unit } from "./unit.js";
+import type { Port } from "./vm.js";
 import { vmStatus, type World } from "./world.js";
 
 /** The bind and attach moves for one VM. */
@@ -69,7 +70,10 @@ function unitObjection(
       return reason;
     }
   }
-  return vmObjection(unit.vm, vmStatus(scene.world, unit.vm), portsUsed + missing.length);
+  return (
+    vmObjection(unit.vm, vmStatus(scene.world, unit.vm), portsUsed + missing.length) ??
+    portObjection(scene, unit, missing)
+  );
 }
 
 function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldReason | null {
@@ -79,7 +83,12 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
     return { kind: "in-vm-elsewhere", vm: occupant.vm };
   }
   const lease = world.leases.get(address);
-  if (lease !== undefined && (lease.vm !== vm || !isLeaseOf(lease, world.devices.get(address)))) {
+  const isParked = lease !== undefined && isFreeOnVfio(scene, lease);
+  if (
+    lease !== undefined &&
+    !isParked &&
+    (lease.vm !== vm || !isLeaseOf(lease, world.devices.get(address)))
+  ) {
     return { kind: "leased-elsewhere", vm: lease.vm };
   }
   if (world.areIntentsLost) {
@@ -95,34 +104,110 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
 /** A unit that is not wholly leased and on vfio is bound first; then it is attached. */
 function nextStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Step {
   const { world } = scene;
-  const isBound = missing.every((address) => isBoundForUs(world, address));
-  const isGroupKept = unit.companions.every((address) => world.leases.has(address));
-  if (!isBound || !isGroupKept) {
-    return {
-      kind: "bind",
-      vm: unit.vm,
-      rule: unit.rule,
-      iommuGroup: unit.iommuGroup,
-      members: missing,
-      companions: unit.companions,
-    };
-  }
-  const status = vmStatus(world, unit.vm);
-  const ports = status.kind === "up" ? freePorts(status.view).slice(portsUsed) : [];
+  const isBound = missing.every((address) => isBoundForUs(world, unit.vm, address));
+  const isGroupKept =
+    unit.companions.every((address) => world.leases.has(address)) &&
+    unit.bystanders.every((address) => world.leases.has(address) && isOnVfioNow(world, address));
+  return isBound && isGroupKept ? attachStep(scene, unit, missing, portsUsed) : bindStep(unit, missing);
+}
+
+function bindStep(unit: Unit, missing: readonly PciAddress[]): Step {
+  return {
+    kind: "bind",
+    vm: unit.vm,
+    rule: unit.rule,
+    iommuGroup: unit.iommuGroup,
+    members: missing,
+    companions: unit.companions,
+    bystanders: unit.bystanders,
+    terms: Object.fromEntries(
+      missing.flatMap((address) => {
+        const rule = unit.rules.get(address);
+        return rule === undefined ? [] : [[address, termsOf(rule)]];
+      }),
+    ),
+  };
+}
+
+function attachStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Step {
+  const status = vmStatus(scene.world, unit.vm);
   const process = status.kind === "up" ? status.view.process : null;
+  const ports = status.kind === "up" ? portsFor(unit, missing, freePorts(status.view), portsUsed) : [];
   return {
     kind: "attach",
     vm: unit.vm,
     iommuGroup: unit.iommuGroup,
     placements: missing.flatMap((address, index) => {
       const port = ports[index];
-      return port === undefined ? [] : [{ address, id: qemuIdOf(address), bus: port.bus, addr: port.addr }];
+      const rule = unit.rules.get(address);
+      return port === undefined
+        ? []
+        : [
+            {
+              address,
+              id: qemuIdOf(address),
+              bus: port.bus,
+              addr: port.addr,
+              rule: rule?.name ?? unit.rule,
+              properties: rule?.properties ?? {},
+            },
+          ];
     }),
     nodeOwner: process === null ? null : { uid: process.uid, gid: process.gid },
   };
 }
 
-function isBoundForUs(world: World, address: PciAddress): boolean {
+/** One port for each device: the one its rule names, or the next that no rule names and nobody is about to use. */
+function portsFor(
+  unit: Unit,
+  missing: readonly PciAddress[],
+  free: readonly Port[],
+  portsUsed: number,
+): readonly (Port | undefined)[] {
+  const named = new Set(missing.flatMap((address) => unit.rules.get(address)?.port ?? []));
+  const others = free.filter((port) => !named.has(port.bus)).slice(portsUsed);
+  const isUsed = new Set<string>();
+  return missing.map((address) => {
+    const wanted = unit.rules.get(address)?.port ?? null;
+    const own = wanted === null ? undefined : free.find((port) => port.bus === wanted && !isUsed.has(wanted));
+    const port = own ?? others.shift();
+    if (port !== undefined) {
+      isUsed.add(port.bus);
+    }
+    return port;
+  });
+}
+
+/** Whether the port that a rule names is free; a second device of the unit takes any other. */
+function portObjection(scene: Scene, unit: Unit, missing: readonly PciAddress[]): HeldReason | null {
+  const status = vmStatus(scene.world, unit.vm);
+  const ports = new Set(status.kind === "up" ? freePorts(status.view).map((port) => port.bus) : []);
+  const wanted = missing.flatMap((address) => unit.rules.get(address)?.port ?? []);
+  const lost = status.kind === "up" ? wanted.find((port) => !ports.has(port)) : undefined;
+  return lost === undefined
+    ? null
+    : { kind: "no-free-port", vm: unit.vm, needed: 1, ports: `port ${lost} is not there or not free` };
+}
+
+/** A device that its VM has left on vfio-pci for the next one: `release: vfio`. */
+function isFreeOnVfio(scene: Scene, lease: Lease): boolean {
+  const { world, assignment, taken } = scene;
+  return (
+    lease.role === "claimed" &&
+    lease.release === "vfio" &&
+    assignment.byDevice.get(lease.address)?.vm !== lease.vm &&
+    !taken.has(lease.address) &&
+    isVmTransparent(world, lease.vm) &&
+    isLeaseOf(lease, world.devices.get(lease.address))
+  );
+}
+
+function isOnVfioNow(world: World, address: PciAddress): boolean {
+  const device = world.devices.get(address);
+  return device !== undefined && isOnVfio(device);
+}
+
+function isBoundForUs(world: World, vm: string, address: PciAddress): boolean {
   const device = world.devices.get(address);
   const lease = world.leases.get(address);
   return (
@@ -130,6 +215,7 @@ function isBoundForUs(world: World, address: PciAddress): boolean {
     isOnVfio(device) &&
     lease !== undefined &&
     lease.role === "claimed" &&
+    lease.vm === vm &&
     isLeaseOf(lease, device)
   );
 }

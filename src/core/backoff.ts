@@ -19,6 +19,7 @@ const purposes: Readonly<Record<StepKind, Purpose>> = {
   detach: "leave",
   release: "leave",
   forget: "leave",
+  quarantine: "leave",
   adopt: "leave",
 };
 

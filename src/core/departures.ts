@@ -5,7 +5,7 @@ import type { PciAddress } from "./address.js";
 import { backoffOf } from "./backoff.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, type Lease } from "./lease.js";
-import { detachObjection, isUnclaimed } from "./lost.js";
+import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf } from "./lost.js";
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
@@ -34,19 +34,23 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
       const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
       return [rested(scene, rule, { kind: "adopt", vm, rule, address: entry.address })];
     }
-    if (isUnclaimed(scene.assignment, vm, entry.address)) {
-      return [
-        detachMove(
-          scene,
-          vm,
-          entry,
-          "no rule claims it any more",
-          detachObjection(scene.world, scene.assignment),
-        ),
-      ];
-    }
-    return [];
+    return isUnclaimed(scene.assignment, vm, entry.address) ? [unclaimedMove(scene, vm, entry, lease)] : [];
   });
+}
+
+/** What no rule of its VM claims leaves it: for a rule that goes first at once, else within the limits. */
+function unclaimedMove(scene: Scene, vm: string, entry: Located, lease: Lease): Move {
+  const { world, assignment } = scene;
+  const { address } = entry;
+  const preemptor = preemptorOf(assignment, vm, address);
+  if (preemptor !== null) {
+    return detachMove(scene, vm, entry, `rule ${preemptor.name} goes first and preempts`, null);
+  }
+  if (isKeptWithoutRule(world, lease)) {
+    const reason: HeldReason = { kind: "kept-without-rule", vm, rule: lease.rule };
+    return { held: { address, vm, rule: lease.rule, reason } };
+  }
+  return detachMove(scene, vm, entry, "no rule claims it any more", detachObjection(world, assignment));
 }
 
 /** A device of the host in a VM. One whose address QEMU does not tell is never ours. */
@@ -122,7 +126,27 @@ function releaseMove(scene: Scene, lease: Lease): Move[] {
     return held({ kind: "in-vm-elsewhere", vm: `${sibling.vm} (its IOMMU group)` });
   }
   const rest = retryHeld(world, "leave", vm, address);
-  return rest === null ? [{ step: { kind: "release", vm, address, why } }] : held(rest);
+  if (rest !== null) {
+    return held(rest);
+  }
+  return leaveMoves(scene, lease, why);
+}
+
+/** Where a device goes that its VM has done with: back to the host, to nobody, or nowhere for now. */
+function leaveMoves(scene: Scene, lease: Lease, why: string): Move[] {
+  const { address, vm, rule } = lease;
+  const quarantine = scene.world.intents.quarantines.find((entry) => entry.address === address);
+  if (lease.release === "vfio") {
+    // It waits on vfio-pci for the next VM; whoever claims it takes over the lease.
+    return [];
+  }
+  if (lease.release === "quarantine" && quarantine === undefined) {
+    return [{ step: { kind: "quarantine", vm, address, why } }];
+  }
+  if (quarantine !== undefined && !quarantine.isCleared) {
+    return [{ held: { address, vm, rule, reason: { kind: "quarantined", why: quarantine.why } } }];
+  }
+  return [{ step: { kind: "release", vm, address, why } }];
 }
 
 function isKnownVm(scene: Scene, vm: string): boolean {

@@ -92,7 +92,7 @@ function intentObjection(
   { intents, nowMs }: Circumstances,
 ): HeldReason | null {
   const quarantine = intents.quarantines.find(
-    (entry) => entry.address === device.address && entry.appearance === device.appearance,
+    (entry) => entry.address === device.address && entry.appearance === device.appearance && !entry.isCleared,
   );
   if (quarantine !== undefined) {
     return { kind: "quarantined", why: quarantine.why };

@@ -83,7 +83,8 @@ export type HeldReason =
   | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
   | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "detach-limit"; readonly count: number; readonly limit: number }
-  | { readonly kind: "vm-missing"; readonly vm: string };
+  | { readonly kind: "vm-missing"; readonly vm: string }
+  | { readonly kind: "kept-without-rule"; readonly vm: string; readonly rule: string };
 
 /** One device that waits, for whom, by which rule, and why. */
 export interface Held {
@@ -219,7 +220,9 @@ function describeMoment(reason: Moment): string {
     case "cannot-unplug":
       return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
     case "detach-limit":
-      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): start with --confirm-detach to mean it`;
+      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): run \`pciplug reload --confirm\` to mean it`;
+    case "kept-without-rule":
+      return `rule ${reason.rule} is gone and said onRuleGone: keep, so ${reason.vm} keeps it`;
     case "vm-missing":
       return `orphaned: ${reason.vm} is not in the file any more`;
     default:

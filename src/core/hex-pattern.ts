@@ -13,12 +13,30 @@ import { CLASS_NAMES } from "./pci-class.js";
 import { anyOf, type Verdict } from "./verdict.js";
 
 const HEX_DIGITS = "0123456789abcdef";
+/** Base class and subclass; what follows is the programming interface. */
+const CLASS_DIGITS = 4;
 const HEX_PREFIX = /^0x/;
 /** A list of class names such as `{vga,3d}`, without anything that would need a pattern. */
 const NAME_LIST = /^\{([0-9a-z-]+(?:,[0-9a-z-]+)+)\}$/;
 
 /** Compiles a pattern over the four digits of a vendor or device id: `10de`, `0x10DE`, `10d*`, `{8086,8087}`. */
 export function compileIdPattern(text: string): Result<ValuePattern, PatternIssue> {
+  return compileDigits(text, { name: "id", digits: 4, inWords: "an id has four" });
+}
+
+/** Compiles a pattern over the two digits of a revision: `a1`, `0xA1`, `a*`. */
+export function compileRevisionPattern(text: string): Result<ValuePattern, PatternIssue> {
+  return compileDigits(text, { name: "revision", digits: 2, inWords: "a revision has two" });
+}
+
+/** A number of a fixed count of digits. */
+interface Width {
+  readonly name: string;
+  readonly digits: number;
+  readonly inWords: string;
+}
+
+function compileDigits(text: string, width: Width): Result<ValuePattern, PatternIssue> {
   const compiled = compileHex(text);
   if (!compiled.ok) {
     return compiled;
@@ -28,7 +46,8 @@ export function compileIdPattern(text: string): Result<ValuePattern, PatternIssu
     text,
     evaluate: (value) => (pattern.matches(value) ? "match" : "no-match"),
     isWildcardOnly: !namesDigit(pattern.nodes),
-    remarks: [...remarksOn(pattern, HEX_DIGITS, "id"), ...widthRemarks(pattern)],
+    literals: pattern.literal === undefined ? null : [pattern.literal],
+    remarks: [...remarksOn(pattern, HEX_DIGITS, width.name), ...widthRemarks(pattern, width)],
   });
 }
 
@@ -50,10 +69,14 @@ export function compileClassPattern(text: string): Result<ValuePattern, PatternI
     }
     parts.push(part.value);
   }
+  const [first] = parts;
+  const evaluateAny = (value: string) => anyOf(parts.map((part) => part.evaluate(value)));
+  const literals = parts.flatMap((part) => part.literals ?? []);
   return ok({
     text,
-    evaluate: (value) => anyOf(parts.map((part) => part.evaluate(value))),
+    evaluate: parts.length === 1 && first !== undefined ? first.evaluate : evaluateAny,
     isWildcardOnly: parts.some((part) => part.isWildcardOnly),
+    literals: parts.some((part) => part.literals === null) ? null : literals,
     remarks: parts.flatMap((part) => part.remarks),
   });
 }
@@ -68,12 +91,19 @@ function compileClassDigits(text: string): Result<ValuePattern, PatternIssue> {
   if (literal === undefined) {
     const remarks = remarksOn(pattern, HEX_DIGITS, "class");
     const isWildcardOnly = !namesBaseClass(pattern.nodes);
-    return ok({ text, evaluate: (value) => evaluateClass(pattern, value), isWildcardOnly, remarks });
+    const evaluate = (value: string) => evaluateClass(pattern, value);
+    return ok({ text, evaluate, isWildcardOnly, literals: null, remarks });
   }
   if (!/^(?:[0-9a-f]{4}|[0-9a-f]{6})$/.test(literal)) {
     return err(notAClass(literal));
   }
-  return ok({ text, evaluate: (value) => evaluateExact(literal, value), isWildcardOnly: false, remarks: [] });
+  return ok({
+    text,
+    evaluate: (value) => evaluateExact(literal, value),
+    isWildcardOnly: false,
+    literals: [literal.slice(0, CLASS_DIGITS)],
+    remarks: [],
+  });
 }
 
 function compileHex(text: string): Result<Pattern, PatternIssue> {
@@ -123,12 +153,12 @@ function notAClass(literal: string): PatternIssue {
   };
 }
 
-function widthRemarks({ literal }: Pattern): readonly PatternIssue[] {
-  if (literal === undefined || literal.length === 4) {
+function widthRemarks({ literal }: Pattern, { name, digits, inWords }: Width): readonly PatternIssue[] {
+  if (literal === undefined || literal.length === digits) {
     return [];
   }
-  const hint = literal.length < 4 ? { hint: `write ${literal.padStart(4, "0")}` } : {};
-  return [{ message: `matches no id: it has ${literal.length} digits, an id has four`, index: 0, ...hint }];
+  const hint = literal.length < digits ? { hint: `write ${literal.padStart(digits, "0")}` } : {};
+  return [{ message: `matches no ${name}: it has ${literal.length} digits, ${inWords}`, index: 0, ...hint }];
 }
 
 /** Whether every way through the pattern writes out at least one digit. */

@@ -39,6 +39,8 @@ export interface Quarantine {
   /** For people. */
   readonly why: string;
   readonly atMs: number;
+  /** Somebody has cleared it: it goes back to the host, and the entry with its lease. */
+  readonly isCleared: boolean;
 }
 
 export interface Intents {

@@ -4,6 +4,7 @@
  */
 import type { PciAddress } from "./address.js";
 import { type Device, type Identity, identityOf, isSameIdentity } from "./device.js";
+import type { Rule } from "./policy.js";
 
 /** What a device was before the first write: what release goes back to. */
 export interface OriginalState {
@@ -12,12 +13,30 @@ export interface OriginalState {
   readonly override: string | null;
 }
 
+/** What a lease remembers of the rule that made it: the rule may be gone when the device is given back. */
+export interface LeaseTerms {
+  readonly rule: string;
+  /** Where the device goes from its VM; absent: back to the host. */
+  readonly release?: "vfio" | "quarantine";
+  /** Whether the device stays where it is when its rule goes. */
+  readonly isKeptWithoutRule?: true;
+}
+
+/** The terms of a rule. */
+export function termsOf(rule: Pick<Rule, "name" | "release" | "onRuleGone">): LeaseTerms {
+  const { name, release, onRuleGone } = rule;
+  return {
+    rule: name,
+    ...(release === "host" ? {} : { release }),
+    ...(onRuleGone === "keep" ? { isKeptWithoutRule: true } : {}),
+  };
+}
+
 /** "This device belongs to that VM": written before the first change to the host, ended when it is given back. */
-export interface Lease {
+export interface Lease extends LeaseTerms {
   readonly address: PciAddress;
   readonly vm: string;
-  readonly rule: string;
-  /** `claimed`: for the VM; `companion`: a driverless neighbour in the IOMMU group, only kept from host drivers. */
+  /** `claimed`: for the VM; `companion`: a neighbour in the IOMMU group, only kept from host drivers. */
   readonly role: "claimed" | "companion";
   /** The kernel's boot id: a lease of another boot is never acted upon (semantics.md 4 and 5). */
   readonly bootId: string;

@@ -4,13 +4,29 @@
 import { type PciAddress, qemuIdOf } from "./address.js";
 import type { Assignment } from "./assign.js";
 import type { HeldReason } from "./held.js";
+import type { Lease } from "./lease.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
+import type { Rule } from "./policy.js";
 import { unplugName } from "./unplug.js";
 import { pairKey, type World } from "./world.js";
 
 /** Whether no rule gives the device to this VM any more. A fact that is not known takes nothing away. */
 export function isUnclaimed(assignment: Assignment, vm: string, address: PciAddress): boolean {
   return assignment.staying.get(address)?.has(vm) !== true;
+}
+
+/** The rule of another VM that goes first on a device of this one and says `preempt`; `null` when there is none. */
+export function preemptorOf(assignment: Assignment, vm: string, address: PciAddress): Rule | null {
+  const unit = assignment.byDevice.get(address);
+  const rule = unit?.rules.get(address);
+  return unit !== undefined && unit.vm !== vm && rule?.preempt === true ? rule : null;
+}
+
+/** Whether a device stays in its VM although the rule that gave it is gone: `onRuleGone: keep`. */
+export function isKeptWithoutRule(world: World, lease: Lease): boolean {
+  return (
+    lease.isKeptWithoutRule === true && world.policy?.rules.every((rule) => rule.name !== lease.rule) === true
+  );
 }
 
 /**
@@ -35,6 +51,11 @@ export function detachObjection(world: World, assignment: Assignment): HeldReaso
   return count > limit ? { kind: "detach-limit", count, limit } : null;
 }
 
+function isKeptByLease(world: World, address: PciAddress): boolean {
+  const lease = world.leases.get(address);
+  return lease !== undefined && isKeptWithoutRule(world, lease);
+}
+
 /** What the present policy would take from VMs. What a silent VM holds by the ledger counts as being in it. */
 function countLost(world: World, assignment: Assignment): number {
   const lost = new Set<string>();
@@ -43,6 +64,8 @@ function countLost(world: World, assignment: Assignment): number {
       address !== null &&
       world.devices.has(address) &&
       isUnclaimed(assignment, vm, address) &&
+      preemptorOf(assignment, vm, address) === null &&
+      !isKeptByLease(world, address) &&
       !world.unplugs.has(pairKey(vm, id))
     ) {
       lost.add(pairKey(vm, address));

@@ -265,16 +265,16 @@ class Chooser {
   }
 }
 
-/** What a claim may keep: as much as the first option that allows any of it does. */
+/** What a claim may keep: as much as the option does allow that allows most of it, the first of such. */
 function keepable(claim: FlexibleClaim): readonly number[] {
-  for (const option of claim.options) {
+  let most: readonly number[] = [];
+  for (const option of claim.kept.length === 0 ? [] : claim.options) {
     const rank = new Map(option.edges.map((item, index) => [item, index]));
-    const kept = claim.kept.filter((item) => rank.has(item));
-    if (kept.length > 0) {
-      return kept.sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0)).slice(0, option.max);
-    }
+    const allowed = claim.kept.filter((item) => rank.has(item));
+    const kept = allowed.sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0)).slice(0, option.max);
+    most = kept.length > most.length ? kept : most;
   }
-  return [];
+  return most;
 }
 
 function isCoupled(items: readonly Item[]): boolean {

@@ -39,6 +39,11 @@ export interface ValuePattern {
   readonly isWildcardOnly: boolean;
   /** The one address it names, for patterns over addresses that write one out in full. */
   readonly exactAddress?: PciAddress | undefined;
+  /**
+   * The texts of which a fact must be one for it to match, where the pattern comes down to a few; for classes, of which
+   * its first four digits must be one. `null` where it has wildcards.
+   */
+  readonly literals: readonly string[] | null;
   /** Why it may not mean what it says, such as an upper-case digit that no address has. Never a reason to refuse. */
   readonly remarks: readonly PatternIssue[];
 }

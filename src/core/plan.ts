@@ -30,7 +30,8 @@ export function lanesOf(world: World): readonly string[] {
 
 /** The plan of one lane. */
 export function plan(world: World, lane: string, scene: Scene = setScene(world)): Plan {
-  if (world.policy === null || !world.isHostSeen) {
+  // A lane may still run for a VM that is not in the file any more: its devices are orphaned (semantics.md 6).
+  if (world.policy === null || !world.isHostSeen || !lanesOf(world).includes(lane)) {
     return idle;
   }
   return sorted(lane === HOST_LANE ? planHost(scene) : planVm(scene, lane));
@@ -84,7 +85,7 @@ export function planAll(world: World, scene: Scene = setScene(world)): Plan {
 
 /**
  * When, in the clock of the world, time alone will change a plan: the end of a rest, an unplug to ask for again,
- * a vanished VM's grace. `null`: nothing is waiting for time.
+ * a vanished VM's grace, a reservation, the settling of the inventory. `null`: nothing is waiting for time.
  */
 export function nextDueMs(world: World): number | null {
   const times: number[] = [];
@@ -102,6 +103,14 @@ export function nextDueMs(world: World): number | null {
     if (status.kind === "absent" && keepMs !== undefined && leasing.has(vm)) {
       times.push(status.sinceMs + keepMs);
     }
+  }
+  for (const { untilMs } of world.intents.reservations) {
+    if (untilMs !== null) {
+      times.push(untilMs);
+    }
+  }
+  if (world.inventoryMovedMs !== null && world.policy !== null) {
+    times.push(world.inventoryMovedMs + world.policy.settleMs);
   }
   const ahead = times.filter((time) => time > world.nowMs);
   return ahead.length === 0 ? null : Math.min(...ahead);

@@ -6,6 +6,9 @@ import { unreachable } from "../base/error.js";
 import { noteFailure, withoutBackoffs } from "./backoff.js";
 import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
+import { dropCleared, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
+import type { Lease } from "./lease.js";
+import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
 import type { Step } from "./step.js";
 import { unplugName } from "./unplug.js";
@@ -14,6 +17,18 @@ import { pairKey } from "./world.js";
 
 /** The world after a signal. */
 export function reduce(world: World, signal: Signal): World {
+  return settled(next(world, signal));
+}
+
+/** Once the inventory has been quiet for long enough it is not waited for again (semantics.md 4). */
+function settled(world: World): World {
+  const { inventoryMovedMs: movedMs, policy } = world;
+  return movedMs === null || policy === null || world.nowMs < movedMs + policy.settleMs
+    ? world
+    : { ...world, inventoryMovedMs: null };
+}
+
+function next(world: World, signal: Signal): World {
   switch (signal.kind) {
     case "start":
       return {
@@ -22,10 +37,16 @@ export function reduce(world: World, signal: Signal): World {
         bootId: signal.bootId,
         mode: signal.mode,
         isDetachConfirmed: signal.isDetachConfirmed,
+        inventoryMovedMs: signal.atMs,
       };
     case "policy-loaded":
-      return { ...world, nowMs: later(world, signal.atMs), policy: signal.policy };
+      return adoptPolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.policy);
+    case "policy-refused":
+      return refusePolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.reasons);
+    case "detach-confirmed":
+      return confirmDetach(world, signal.policy);
     case "look-wanted":
+    case "reload-wanted":
       return world;
     case "host-seen":
       return onHostSeen(world, signal);
@@ -36,9 +57,13 @@ export function reduce(world: World, signal: Signal): World {
     case "device-deleted":
       return onDeviceDeleted(world, signal);
     case "leases-written":
-      return { ...world, leases: new Map(signal.leases.map((lease) => [lease.address, lease])) };
-    case "holds-read":
-      return { ...world, holds: signal.holds, areIntentsLost: signal.isDamaged };
+      return onLeasesWritten(world, signal.leases);
+    case "intents-read":
+      return { ...world, holds: signal.holds, intents: signal.intents, areIntentsLost: signal.isDamaged };
+    case "quarantine-made":
+      return { ...world, intents: withQuarantine(world.intents, signal.quarantine) };
+    case "quarantine-cleared":
+      return { ...world, intents: withoutQuarantine(world.intents, signal.address) };
     case "step-started":
       return {
         ...world,
@@ -63,15 +88,26 @@ function later(world: World, atMs: number): number {
 
 function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>): World {
   const devices = mergeDevices(world.devices, signal.devices);
+  const nowMs = later(world, signal.atMs);
+  const hasMoved = world.inventoryMovedMs !== null && !isSameInventory(world.devices, devices);
   const next: World = {
     ...world,
-    nowMs: later(world, signal.atMs),
+    nowMs,
     isHostSeen: true,
+    inventoryMovedMs: hasMoved ? nowMs : world.inventoryMovedMs,
     devices,
     protections: signal.protections,
     dma: signal.dma,
   };
   return { ...next, holds: endHolds(next, [...world.holds, ...holdForDriverChange(world, next)]) };
+}
+
+/** Whether the same devices are there; their drivers may have changed. */
+function isSameInventory(before: World["devices"], after: World["devices"]): boolean {
+  return (
+    before.size === after.size &&
+    [...after].every(([address, { appearance }]) => before.get(address)?.appearance === appearance)
+  );
 }
 
 /** What has not changed stays the very same object, also the whole map, so that nothing is decided again for it. */
@@ -86,6 +122,9 @@ function mergeDevices(before: World["devices"], seen: readonly Device[]): World[
 }
 
 function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): World {
+  if (isStranger(world, signal.vm)) {
+    return world;
+  }
   const before = world.vms.get(signal.vm);
   const stillAbsent = before?.kind === "absent" && signal.status.kind === "absent";
   const status = stillAbsent ? { ...signal.status, sinceMs: before.sinceMs } : signal.status;
@@ -127,6 +166,11 @@ function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-d
   return { ...next, vms, unplugs, holds: hold === null ? world.holds : [...world.holds, hold] };
 }
 
+function onLeasesWritten(world: World, written: readonly Lease[]): World {
+  const leases = new Map(written.map((lease) => [lease.address, lease]));
+  return { ...world, leases, intents: dropCleared(world.intents, leases) };
+}
+
 function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" }>): World {
   const running = new Map(world.running);
   running.delete(signal.lane);
@@ -135,7 +179,9 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
   switch (outcome.kind) {
     case "done":
       // A bind proves nothing yet: only with its attach is the arrival over.
-      return step.kind === "bind" ? next : { ...next, backoffs: withoutBackoffs(next, step) };
+      return step.kind === "bind"
+        ? next
+        : { ...next, backoffs: withoutBackoffs(next, step), intents: learnPins(next, step) };
     case "pending":
       return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
     case "cancelled":

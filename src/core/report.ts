@@ -196,6 +196,16 @@ export interface StatusReport {
     readonly mode: "act" | "observe";
     readonly startedAt: string;
   };
+  /** `null` before the first policy. */
+  readonly policy: {
+    /** The file, as the agent was told of it. */
+    readonly file: string;
+    /** Digest of its text when it was read. */
+    readonly version: string;
+    readonly loadedAt: string;
+    /** Why the file as it is now was not taken. */
+    readonly refused: { readonly at: string; readonly reasons: readonly string[] } | null;
+  } | null;
   readonly sources: readonly {
     readonly name: SourceName;
     readonly state: SourceState["kind"];
@@ -205,17 +215,33 @@ export interface StatusReport {
   readonly devices: readonly DeviceReport[];
 }
 
+/** What the world itself does not know about the agent. */
+export interface AgentFacts extends Pick<StatusReport["agent"], "version" | "pid" | "startedAt"> {
+  /** The operator's file. */
+  readonly file: string;
+  /** A time of the world's clock as people write it: ISO 8601, UTC. */
+  readonly wallTimeOf: (ms: number) => string;
+}
+
 /** The whole of what the agent knows, for `status`. */
-export function reportStatus(
-  world: World,
-  about: Pick<StatusReport["agent"], "version" | "pid" | "startedAt">,
-  scene: Scene = setScene(world),
-): StatusReport {
+export function reportStatus(world: World, about: AgentFacts, scene: Scene = setScene(world)): StatusReport {
+  const { version, pid, startedAt } = about;
   return {
     schema: "pciplug-status/1",
-    agent: { ...about, bootId: world.bootId, mode: world.mode },
+    agent: { version, pid, startedAt, bootId: world.bootId, mode: world.mode },
+    policy: reportPolicy(world, about),
     sources: [...world.sources].map(([name, { kind, detail }]) => ({ name, state: kind, detail })),
     vms: (world.policy?.vms ?? []).map((vm) => reportVm(world, vm.name)),
     devices: reportDevices(world, scene),
   };
+}
+
+function reportPolicy(world: World, { file, wallTimeOf }: AgentFacts): StatusReport["policy"] {
+  const { policy, policyLoadedMs, policyRefusal } = world;
+  if (policy === null) {
+    return null;
+  }
+  const refused =
+    policyRefusal === null ? null : { at: wallTimeOf(policyRefusal.atMs), reasons: policyRefusal.reasons };
+  return { file, version: policy.version, loadedAt: wallTimeOf(policyLoadedMs), refused };
 }

@@ -1,42 +1,59 @@
 /**
- * Selectors: which devices a rule means. All keys must hold; of a key's list any value is enough.
+ * Selectors: which devices a rule means. All keys must hold; of a key's list any value is enough; `not` excludes and
+ * `any` gives alternatives.
  *
  * Answers are three-valued (semantics.md 3) and say for each key what was wanted and what was there, so that
- * `plan` and `explain` name the key on which a device failed. A key is one row of KEYS: how its values are
- * compiled and which fact of the device they are about.
+ * `plan` and `explain` name the key on which a device failed. This file puts the keys together: those over one fact
+ * are rows of a table here, the others have files of their own (selector-map, selector-filter, selector-nest).
  */
 
 import { err, ok, type Result } from "../base/result.js";
 import type { PciAddress } from "./address.js";
 import { compileAddressPattern } from "./address-pattern.js";
 import type { Device } from "./device.js";
-import { compileClassPattern, compileIdPattern } from "./hex-pattern.js";
-import type { PatternIssue, ValuePattern } from "./pattern.js";
-import { allOf, anyOf, type Verdict } from "./verdict.js";
+import { FACT_KEYS, type Fact, type FactKey, factOf, showFact, whyUnknown } from "./fact.js";
+import { compileClassPattern, compileIdPattern, compileRevisionPattern } from "./hex-pattern.js";
+import { compileMemoryPattern } from "./memory-size.js";
+import { compileFilterKey, isFilterKey } from "./selector-filter.js";
+import {
+  type CompiledKey,
+  compileFact,
+  type FactSource,
+  type KeyVerdict,
+  type SelectorKey,
+} from "./selector-key.js";
+import { compileMap, isMapKey } from "./selector-map.js";
+import { compileNest, isNestKey } from "./selector-nest.js";
+import { sizeIssueOf } from "./selector-size.js";
+import {
+  compileFlag,
+  compileNumberPattern,
+  compilePathPattern,
+  compileSerialPattern,
+  compileTextPattern,
+} from "./text-pattern.js";
+import { allOf, type Verdict } from "./verdict.js";
+import { type FactWishes, NO_WISHES, unionOfWishes } from "./wishes.js";
 
 /** The facts of a device that selectors look at. */
-export type SelectableDevice = Pick<Device, "address" | "vendor" | "device" | "class">;
+export type SelectableDevice = Omit<Device, "appearance" | "parent" | "rootBus">;
 
-/** A fact of a device: a value, `null` where it is known to have none, `undefined` where that is not known. */
-type Fact = string | null | undefined;
+/** A selector as it is written: values or lists of values by key; `not`, `any` and maps of keys nest. */
+export interface RawSelector {
+  readonly [key: string]: RawValue;
+}
+export type RawValue = string | readonly string[] | RawSelector | readonly RawSelector[];
+
+/** The way to a value: keys as written, and positions in lists; empty where the selector as a whole is meant. */
+export type SelectorPath = readonly (string | number)[];
 
 /** What is wrong with one value of a selector, or worth a remark. */
 export interface SelectorIssue {
-  /** The way to the value: keys as written, and positions in lists; empty where the selector as a whole is meant. */
-  readonly path: readonly (string | number)[];
+  readonly path: SelectorPath;
   /** The character of the value, from 0; absent where no character is to blame. */
   readonly character?: number;
   readonly message: string;
   readonly hint?: string;
-}
-
-/** What one key of a selector says about a device. */
-interface KeyVerdict {
-  readonly key: string;
-  readonly verdict: Verdict;
-  /** The values as the operator wrote them. */
-  readonly wanted: readonly string[];
-  readonly actual: Fact;
 }
 
 /** What a selector says about a device, and every key's part in it, in the order they are written. */
@@ -45,77 +62,78 @@ export interface SelectorVerdict {
   readonly keys: readonly KeyVerdict[];
 }
 
-/** One compiled key of a selector. */
-interface SelectorKey {
-  readonly key: string;
-  readonly isWildcardOnly: boolean;
-  readonly exactAddresses: readonly PciAddress[];
-  readonly remarks: readonly SelectorIssue[];
-  readonly evaluate: (device: SelectableDevice) => KeyVerdict;
-}
-
 /** A compiled selector. */
 export interface Selector {
+  /** As the operator wrote it. */
+  readonly written: RawSelector;
   readonly keys: readonly SelectorKey[];
-  /** Whether nothing in it is fixed: it must then leave delicate classes alone (pci-class.ts, `delicacyOf`). */
+  /** Whether nothing in it says what or where: it must then leave delicate classes alone (pci-class.ts, `delicacyOf`). */
   readonly isWildcardOnly: boolean;
-  /** The addresses it writes out in full. */
+  /** The addresses it writes out in full; what `not` excludes is none of them. */
   readonly exactAddresses: readonly PciAddress[];
-  /** The paths it writes out in full. */
+  /** The paths it writes out in full, likewise. */
   readonly exactPaths: readonly string[];
-  /** For each key of plain values only: the texts of which a known fact must be one. */
-  readonly fixed: ReadonlyMap<string, ReadonlySet<string>>;
+  /** What must be known of a device beyond a plain look at it. */
+  readonly wishes: FactWishes;
+  /**
+   * For keys whose values are all written out: the texts of which the device's {@link fixedFactOf} must be one, where
+   * it is known. A device on which that fails cannot match; one on which it holds still may not.
+   */
+  readonly fixed: ReadonlyMap<FactKey, ReadonlySet<string>>;
   /** Values that may not mean what they say; reasons to tell the operator, not to refuse. */
   readonly remarks: readonly SelectorIssue[];
 }
 
-interface KeyKind {
-  readonly factOf: (device: SelectableDevice) => Fact;
-  readonly compile: (text: string) => Result<ValuePattern, PatternIssue>;
-}
+type FactRow = Pick<FactSource, "compile" | "canBeAbsent" | "isSpecific"> & Partial<FactSource>;
 
-/** The only value that matches a fact which is not known. */
-const UNKNOWN = "unknown";
+/** Ids of a card and its place: what a rule may say to mean a certain device. */
+const id: FactRow = { compile: compileIdPattern, canBeAbsent: false, isSpecific: true };
+const place: FactRow = { compile: compileAddressPattern, canBeAbsent: true, isSpecific: true };
+const name: FactRow = { compile: compileTextPattern, canBeAbsent: true, isSpecific: true };
+const flag: FactRow = { compile: compileFlag, canBeAbsent: false, isSpecific: false };
 
-const KEYS: Readonly<Record<string, KeyKind>> = {
-  address: { factOf: (device) => device.address, compile: compileAddressPattern },
-  vendor: { factOf: (device) => device.vendor, compile: compileIdPattern },
-  device: { factOf: (device) => device.device, compile: compileIdPattern },
-  class: { factOf: (device) => device.class, compile: compileClassPattern },
+const ROWS: Readonly<Record<FactKey, FactRow>> = {
+  address: { ...place, canBeAbsent: false },
+  path: { compile: compilePathPattern, canBeAbsent: false, isSpecific: true },
+  slot: name,
+  label: name,
+  vendor: id,
+  device: id,
+  subsystemVendor: id,
+  subsystemDevice: id,
+  class: { ...id, compile: compileClassPattern, isSpecificUnknown: true },
+  revision: { ...id, compile: compileRevisionPattern, isSpecific: false },
+  driver: name,
+  numaNode: { compile: compileNumberPattern, canBeAbsent: false, isSpecific: false },
+  iommuGroup: { compile: compileNumberPattern, canBeAbsent: true, isSpecific: false },
+  root: place,
+  physfn: place,
+  isVf: flag,
+  serial: { ...name, compile: compileSerialPattern, wishes: { ...NO_WISHES, serial: true } },
+  bootVga: flag,
+  memory: { compile: compileMemoryPattern, canBeAbsent: false, isSpecific: false },
 };
 
-const KEYS_HINT = `keys: ${Object.keys(KEYS).join(", ")}`;
+/** Every key that a selector may have. */
+export const SELECTOR_KEYS: readonly string[] = [
+  ...FACT_KEYS,
+  ...["udev", "sysfs", "lspci", "not", "any", "when"],
+];
 
-/** A selector as it is written: values or lists of values by key; `not`, `any` and maps of keys nest. */
-export interface RawSelector {
-  readonly [key: string]: RawValue;
-}
-export type RawValue = string | readonly string[] | RawSelector | readonly RawSelector[];
+const KEYS_HINT = `keys: ${SELECTOR_KEYS.join(", ")}`;
+
+/** Base class and subclass: what of a class is the same whether or not the programming interface is known. */
+const CLASS_DIGITS = 4;
 
 /** Compiles the `match` of a rule. Reports every issue, not only the first. */
 export function compileSelector(raw: RawSelector): Result<Selector, readonly SelectorIssue[]> {
-  const compiled = Object.entries(raw).map(([key, written]) => compileKey(key, written));
-  const keys = compiled.flatMap((result) => (result.ok ? [result.value] : []));
-  const issues = compiled.flatMap((result) => (result.ok ? [] : result.error));
-  if (compiled.length === 0) {
-    return err([{ path: [], message: "selects by nothing", hint: KEYS_HINT }]);
-  }
-  if (issues.length > 0) {
-    return err(issues);
-  }
-  return ok({
-    keys,
-    isWildcardOnly: keys.every((key) => key.isWildcardOnly),
-    exactAddresses: keys.flatMap((key) => key.exactAddresses),
-    exactPaths: [],
-    fixed: new Map(),
-    remarks: keys.flatMap((key) => key.remarks),
-  });
+  const sizeIssue = sizeIssueOf(raw);
+  return sizeIssue === undefined ? compileAt(raw, []) : err([sizeIssue]);
 }
 
 /** What a selector says about a device. Pure and total; a fact that is not known makes its key `unknown`. */
 export function evaluateSelector(selector: Selector, device: SelectableDevice): SelectorVerdict {
-  const keys = selector.keys.map((key) => key.evaluate(device));
+  const keys = selector.keys.map((key) => key.explain(device, ""));
   return { verdict: allOf(keys.map(({ verdict }) => verdict)), keys };
 }
 
@@ -123,7 +141,7 @@ export function evaluateSelector(selector: Selector, device: SelectableDevice): 
 export function verdictOf(selector: Selector, device: SelectableDevice): Verdict {
   let verdict: Verdict = "match";
   for (const key of selector.keys) {
-    const said = key.evaluate(device).verdict;
+    const said = key.verdictOf(device);
     if (said === "no-match") {
       return said;
     }
@@ -132,65 +150,66 @@ export function verdictOf(selector: Selector, device: SelectableDevice): Verdict
   return verdict;
 }
 
-function compileKey(key: string, written: RawValue): Result<SelectorKey, readonly SelectorIssue[]> {
-  const kind = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
-  if (kind === undefined) {
-    return err([{ path: [key], message: "is not a key of a selector", hint: KEYS_HINT }]);
-  }
-  if (!isTexts(written)) {
-    return err([{ path: [key], message: "expected a text or a list of texts" }]);
-  }
-  const wanted = typeof written === "string" ? [written] : written;
-  if (wanted.length === 0) {
-    return err([{ path: [key], message: "has no value, so nothing could match", hint: "write * for any" }]);
-  }
-  const patterns: ValuePattern[] = [];
-  const issues: SelectorIssue[] = [];
-  const remarks: SelectorIssue[] = [];
-  for (const [item, value] of wanted.entries()) {
-    const locate = (issue: PatternIssue) =>
-      locateIssue(typeof written === "string" ? [key] : [key, item], issue);
-    const compiled = value === UNKNOWN ? undefined : kind.compile(value);
-    if (compiled?.ok === true) {
-      patterns.push(compiled.value);
-      remarks.push(...compiled.value.remarks.map(locate));
-    } else if (compiled !== undefined) {
-      issues.push(locate(compiled.error));
-    }
+/** The text to look for in {@link Selector.fixed}: the fact itself, and of a class its first four digits. */
+export function fixedFactOf(key: FactKey, device: SelectableDevice): Fact {
+  const fact = factOf(key, device);
+  return key === "class" ? fact?.slice(0, CLASS_DIGITS) : fact;
+}
+
+function compileAt(raw: RawSelector, path: SelectorPath): Result<Selector, readonly SelectorIssue[]> {
+  const compiled = Object.entries(raw).flatMap(([key, written]) => compileKey(key, written, path));
+  const keys = compiled.flatMap((result) => (result.ok ? [result.value] : []));
+  const issues = compiled.flatMap((result) => (result.ok ? [] : result.error));
+  if (compiled.length === 0) {
+    return err([{ path, message: "selects by nothing", hint: KEYS_HINT }]);
   }
   if (issues.length > 0) {
     return err(issues);
   }
   return ok({
-    key,
-    // The values are alternatives: one that takes everything leaves the others nothing to fix.
-    isWildcardOnly: patterns.some((pattern) => pattern.isWildcardOnly),
-    exactAddresses: patterns.flatMap((pattern) => pattern.exactAddress ?? []),
-    remarks,
-    evaluate: (device) => {
-      const actual = kind.factOf(device);
-      return { key, verdict: evaluateFact(actual, patterns, wanted.includes(UNKNOWN)), wanted, actual };
-    },
+    written: raw,
+    keys,
+    isWildcardOnly: keys.every((key) => key.isWildcardOnly),
+    exactAddresses: keys.flatMap((key) => key.exactAddresses),
+    exactPaths: keys.flatMap((key) => key.exactPaths),
+    wishes: unionOfWishes(keys.map((key) => key.wishes)),
+    fixed: new Map(keys.flatMap(fixedOf)),
+    remarks: keys.flatMap((key) => key.remarks),
   });
 }
 
-function isTexts(written: RawValue): written is string | readonly string[] {
-  return (
-    typeof written === "string" ||
-    (Array.isArray(written) && written.every((entry: unknown) => typeof entry === "string"))
-  );
+function compileKey(key: string, written: RawValue, parent: SelectorPath): readonly CompiledKey[] {
+  const path = [...parent, key];
+  if (isFactKey(key)) {
+    return [compileFact(sourceOf(key, path), written)];
+  }
+  if (isMapKey(key)) {
+    return compileMap(key, written, path);
+  }
+  if (isFilterKey(key)) {
+    return [compileFilterKey(key, written, path)];
+  }
+  if (isNestKey(key)) {
+    return [compileNest(key, written, path, { compile: compileAt, verdictOf })];
+  }
+  return [err([{ path, message: "is not a key of a selector", hint: KEYS_HINT }])];
 }
 
-function evaluateFact(fact: Fact, patterns: readonly ValuePattern[], wantsUnknown: boolean): Verdict {
-  const verdict = fact === undefined ? "unknown" : evaluateKnown(fact, patterns);
-  return verdict === "unknown" && wantsUnknown ? "match" : verdict;
+function sourceOf(key: FactKey, path: SelectorPath): FactSource {
+  return {
+    name: key,
+    path,
+    factOf: (device) => factOf(key, device),
+    show: (fact) => showFact(key, fact),
+    why: (device) => whyUnknown(key, device),
+    ...ROWS[key],
+  };
 }
 
-function evaluateKnown(fact: string | null, patterns: readonly ValuePattern[]): Verdict {
-  return fact === null ? "no-match" : anyOf(patterns.map((pattern) => pattern.evaluate(fact)));
+function isFactKey(key: string): key is FactKey {
+  return FACT_KEYS.includes(key as FactKey);
 }
 
-function locateIssue(path: SelectorIssue["path"], issue: PatternIssue): SelectorIssue {
-  const { index, ...rest } = issue;
-  return { path, character: index, ...rest };
+function fixedOf({ key, literals }: SelectorKey): readonly (readonly [FactKey, ReadonlySet<string>])[] {
+  return literals !== null && isFactKey(key) ? [[key, new Set(literals)]] : [];
 }

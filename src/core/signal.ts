@@ -4,6 +4,7 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import type { Intents, Quarantine } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
 import type { DmaSafety, Protection } from "./protection.js";
@@ -27,6 +28,12 @@ export type Signal =
       readonly isDetachConfirmed: boolean;
     }
   | { readonly kind: "policy-loaded"; readonly atMs: number; readonly policy: Policy }
+  /** The file as it is now is no policy: the last good one stays. One sentence for each complaint. */
+  | { readonly kind: "policy-refused"; readonly atMs: number; readonly reasons: readonly string[] }
+  /** The operator means what this version of the policy takes from VMs (semantics.md 6). */
+  | { readonly kind: "detach-confirmed"; readonly policy: string }
+  /** The file may be another one, or somebody asks: read it again. */
+  | { readonly kind: "reload-wanted"; readonly by: "file" | "signal" }
   /** Something happened on the host: look again. */
   | { readonly kind: "look-wanted"; readonly source: SourceName }
   /** A whole look at the host's devices. */
@@ -34,7 +41,7 @@ export type Signal =
       readonly kind: "host-seen";
       readonly atMs: number;
       /** Which source called for this look first. */
-      readonly source: SourceName | "start" | "step";
+      readonly source: SourceName | "start" | "step" | "policy";
       readonly devices: readonly Device[];
       /** Devices that the host needs, and why. */
       readonly protections: ReadonlyMap<PciAddress, Protection>;
@@ -46,7 +53,16 @@ export type Signal =
   | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }
   | { readonly kind: "leases-written"; readonly leases: readonly Lease[] }
   /** The intents file as it was found. `isDamaged`: some were lost, and nobody has accepted that yet. */
-  | { readonly kind: "holds-read"; readonly holds: readonly Hold[]; readonly isDamaged: boolean }
+  | {
+      readonly kind: "intents-read";
+      readonly holds: readonly Hold[];
+      readonly intents: Intents;
+      readonly isDamaged: boolean;
+    }
+  /** A device is kept from everyone from now on. */
+  | { readonly kind: "quarantine-made"; readonly quarantine: Quarantine }
+  /** Somebody has looked at a device in quarantine, and it may go back to the host. */
+  | { readonly kind: "quarantine-cleared"; readonly atMs: number; readonly address: PciAddress }
   | { readonly kind: "step-started"; readonly atMs: number; readonly lane: string; readonly step: Step }
   | {
       readonly kind: "step-ended";

@@ -3,6 +3,7 @@
  * The executor has one function per step kind; a missing one does not compile.
  */
 import type { PciAddress } from "./address.js";
+import type { LeaseTerms } from "./lease.js";
 
 /** One device on its way into one port. */
 export interface Placement {
@@ -11,6 +12,10 @@ export interface Placement {
   readonly id: string;
   readonly bus: string;
   readonly addr: string;
+  /** The rule that gives it to the VM. */
+  readonly rule: string;
+  /** More properties for device_add, by the rule's wish. */
+  readonly properties: Readonly<Record<string, string>>;
 }
 
 /** What each kind of step needs to know. */
@@ -23,6 +28,10 @@ export interface StepArguments {
     readonly members: readonly PciAddress[];
     /** Driverless neighbours in the IOMMU group: only their override is set (semantics.md 7). */
     readonly companions: readonly PciAddress[];
+    /** Neighbours that leave their host driver for vfio-pci as well, and go to no VM. */
+    readonly bystanders: readonly PciAddress[];
+    /** What the ledger has to remember of each member's rule. */
+    readonly terms: Readonly<Record<PciAddress, LeaseTerms>>;
   };
   /** Hand a bound unit to the VM, one device after the other; undone in reverse when one is refused. */
   readonly attach: {
@@ -43,6 +52,8 @@ export interface StepArguments {
   readonly release: { readonly vm: string; readonly address: PciAddress; readonly why: string };
   /** Close a lease whose card is not there any more: nothing is written to the host. */
   readonly forget: { readonly vm: string; readonly address: PciAddress; readonly why: string };
+  /** Keep a device that a VM has let go of from everyone, until somebody clears it. */
+  readonly quarantine: { readonly vm: string; readonly address: PciAddress; readonly why: string };
   /** Write down a device of ours that a VM has but the ledger does not. */
   readonly adopt: { readonly vm: string; readonly rule: string; readonly address: PciAddress };
 }
@@ -92,12 +103,13 @@ export type Outcome =
 export function addressesOf(step: Step): readonly PciAddress[] {
   switch (step.kind) {
     case "bind":
-      return [...step.members, ...step.companions];
+      return [...step.members, ...step.companions, ...step.bystanders];
     case "attach":
       return step.placements.map((placement) => placement.address);
     case "detach":
     case "release":
     case "forget":
+    case "quarantine":
     case "adopt":
       return [step.address];
   }

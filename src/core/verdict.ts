@@ -20,3 +20,11 @@ export function allOf(verdicts: readonly Verdict[]): Verdict {
   }
   return verdicts.includes("unknown") ? "unknown" : "match";
 }
+
+/** NOT: what is not known stays so. */
+export function negate(verdict: Verdict): Verdict {
+  if (verdict === "unknown") {
+    return verdict;
+  }
+  return verdict === "match" ? "no-match" : "match";
+}

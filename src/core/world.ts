@@ -35,6 +35,12 @@ export interface Backoff {
   readonly detail: string;
 }
 
+/** A file that was not taken; the last good policy stays. */
+export interface PolicyRefusal {
+  readonly atMs: number;
+  readonly reasons: readonly string[];
+}
+
 export interface World {
   readonly nowMs: number;
   readonly bootId: string;
@@ -42,6 +48,10 @@ export interface World {
   /** Whether the operator has lifted the detach limit for the policy in force. */
   readonly isDetachConfirmed: boolean;
   readonly policy: Policy | null;
+  /** When the policy in force was read, in the clock of the world. */
+  readonly policyLoadedMs: number;
+  /** Why the file as it is now was refused; `null` when it is the policy in force. */
+  readonly policyRefusal: PolicyRefusal | null;
   /** The version of a policy that would lose too many devices, and how many: it does not wear away by small pieces. */
   readonly detachBar: { readonly policy: string; readonly count: number } | null;
   /** Whether the host was looked at since the start. */
@@ -71,6 +81,8 @@ export const emptyWorld: World = {
   mode: "act",
   isDetachConfirmed: false,
   policy: null,
+  policyLoadedMs: 0,
+  policyRefusal: null,
   detachBar: null,
   isHostSeen: false,
   devices: new Map(),

@@ -3,6 +3,7 @@
  * whose machine it is. Serial numbers only on request; no host name, no paths but those that every Linux host has.
  */
 import type { Device } from "../core/device.js";
+import { publicFacts, withoutPrivatePaths } from "./capture-facts.js";
 import { RECORDED_FIELDS } from "./recorded-device.js";
 import { type HostPicture, RECORDING_SCHEMA } from "./recording.js";
 
@@ -14,7 +15,8 @@ export interface CaptureOptions {
 
 /** The recording as plain JSON; {@link parseRecording} reads it back. */
 export function captureOf(picture: HostPicture, options: CaptureOptions): Readonly<Record<string, unknown>> {
-  const scrub = (text: string) => scrubbed(text, picture.mountPoints, options.withSerials);
+  const scrub = (text: string) => withoutPrivatePaths(text, picture.mountPoints);
+  const { protectionFacts, dma } = picture;
   return {
     schema: RECORDING_SCHEMA,
     name: "captured-host",
@@ -24,10 +26,8 @@ export function captureOf(picture: HostPicture, options: CaptureOptions): Readon
     ...(picture.kernel === null ? {} : { kernel: picture.kernel }),
     deviceCount: picture.devices.length,
     devices: picture.devices.map((device) => recordedDevice(device, options.withSerials)),
-    ...(picture.protectionFacts === null
-      ? {}
-      : { protectionFacts: mapTexts(picture.protectionFacts, scrub) }),
-    ...(picture.dma === null ? {} : { dma: mapTexts(picture.dma, scrub) }),
+    ...(protectionFacts === null ? {} : { protectionFacts: publicFacts(protectionFacts, scrub) }),
+    ...(dma === null ? {} : { dma: { weaknesses: dma.weaknesses.map(scrub) } }),
   };
 }
 
@@ -57,57 +57,4 @@ function publicProperties(
   const isPublic = ([key, value]: readonly [string, string]) =>
     !value.startsWith("/") && (withSerials || !TELLS_ONE_FROM_ANOTHER.test(key));
   return Object.fromEntries(Object.entries(properties).filter(isPublic));
-}
-
-/** Folders that every Linux host has (hier(7)), so that they tell nothing; the longest match counts. */
-const WELL_KNOWN = new Set([
-  ...["/", "/boot", "/boot/efi", "/dev", "/efi", "/etc", "/home", "/media", "/mnt", "/nix", "/nix/store"],
-  ...["/opt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log"],
-  ...[
-    "/var/lib/pciplug",
-    "/var/log/pciplug",
-    "/var/tmp",
-    "/proc/1/mountinfo",
-    "/proc/1/net/route",
-    "/proc/swaps",
-  ],
-]);
-/** A path within a sentence: it begins after a blank, a quote or a bracket. */
-const PATH = /(?<![\w./:-])\/[^\s'",;)]*/g;
-const UUID = /\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi;
-
-function scrubbed(text: string, mountPoints: readonly string[], withSerials: boolean): string {
-  // Mount points may have blanks in them, where a path within a sentence would seem to end.
-  const private_ = mountPoints.filter((path) => shortened(path) !== path).sort((a, b) => b.length - a.length);
-  const withoutMounts = private_.reduce((rest, path) => rest.replaceAll(path, shortened(path)), text);
-  const withoutPaths = withoutMounts.replace(PATH, shortened);
-  return withSerials ? withoutPaths : withoutPaths.replace(UUID, "...");
-}
-
-/** `/srv/customers/acme` becomes `/srv/...`. */
-function shortened(path: string): string {
-  if (WELL_KNOWN.has(path) || path === "/...") {
-    return path;
-  }
-  const segments = path.split("/");
-  for (let length = segments.length - 1; length > 1; length -= 1) {
-    const folder = segments.slice(0, length).join("/");
-    if (WELL_KNOWN.has(folder)) {
-      return `${folder}/...`;
-    }
-  }
-  return "/...";
-}
-
-/** The same plain value with every text in it changed; names of keys stay. */
-function mapTexts(value: unknown, change: (text: string) => string): unknown {
-  if (typeof value === "string") {
-    return change(value);
-  }
-  if (Array.isArray(value)) {
-    return value.map((entry) => mapTexts(entry, change));
-  }
-  return typeof value === "object" && value !== null
-    ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, mapTexts(entry, change)]))
-    : value;
 }

@@ -1,18 +1,21 @@
 /**
- * The intents on disk: what cannot be found out by looking, so far the holds.
+ * The intents on disk: what cannot be found out by looking: holds, pins, reservations, orders and quarantines.
  *
  * Without them a device might go where somebody wanted it not to go: damaged intents are kept aside, and that they were
  * is remembered by the file put aside until somebody accepts the loss (semantics.md 5).
  */
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { Intents as CoreIntents, Order, Pin, Quarantine, Reservation } from "../core/intent.js";
 import type { Hold } from "../core/lease.js";
 import { setAside } from "./durable-file.js";
+import { parseOrder, parsePin, parseQuarantine, parseReservation } from "./intent-entry.js";
 import { parseHold } from "./state-entry.js";
 import { StateFile } from "./state-file.js";
 
 export interface IntentsContents {
   readonly holds: readonly Hold[];
+  readonly intents: CoreIntents;
   /** Whether intents were lost, now or earlier, and nobody has accepted that yet: there must be no new attach. */
   readonly isDamaged: boolean;
   /** The files that are kept aside. */
@@ -22,22 +25,35 @@ export interface IntentsContents {
 export interface Intents {
   /** @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable`; the file is left as it is. */
   load(): Promise<IntentsContents>;
-  /** Replaces the holds; resolves once they are on disk. */
-  save(holds: readonly Hold[]): Promise<void>;
+  /** Replaces them all; resolves once they are on disk. */
+  save(holds: readonly Hold[], intents: CoreIntents): Promise<void>;
   /** Goes on without what was lost. The damaged files are kept under another name, which is returned. */
   acceptLoss(): Promise<readonly string[]>;
 }
 
 /** The intents at this path. Touches nothing yet. */
 export function openIntents(path: string): Intents {
-  const file = new StateFile(path, "holds", parseHold);
+  const file = new StateFile<{
+    holds: Hold;
+    pins: Pin;
+    reservations: Reservation;
+    orders: Order;
+    quarantines: Quarantine;
+  }>(path, {
+    holds: parseHold,
+    pins: parsePin,
+    reservations: parseReservation,
+    orders: parseOrder,
+    quarantines: parseQuarantine,
+  });
   return {
     async load() {
-      const { entries } = await file.load();
+      const { lists } = await file.load();
+      const { holds, ...intents } = lists;
       const damagedFiles = await filesAside(path);
-      return { holds: entries, isDamaged: damagedFiles.length > 0, damagedFiles };
+      return { holds, intents, isDamaged: damagedFiles.length > 0, damagedFiles };
     },
-    save: (holds) => file.save(holds),
+    save: (holds, intents) => file.save({ holds, ...intents }),
     async acceptLoss() {
       const kept: string[] = [];
       for (const damaged of await filesAside(path)) {

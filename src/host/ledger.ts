@@ -27,20 +27,20 @@ export interface Ledger {
 
 /** The ledger at this path; its archive is `ledger-archive.jsonl` beside it. Touches nothing yet. */
 export function openLedger(path: string): Ledger {
-  const file = new StateFile(path, "leases", parseLease);
+  const file = new StateFile<{ leases: Lease }>(path, { leases: parseLease });
   return {
     async load(bootId) {
-      const { entries, damagedAs } = await file.load();
-      const leases = entries.filter((lease) => lease.bootId === bootId);
-      const archived = entries.filter((lease) => lease.bootId !== bootId);
+      const { lists, damagedAs } = await file.load();
+      const leases = lists.leases.filter((lease) => lease.bootId === bootId);
+      const archived = lists.leases.filter((lease) => lease.bootId !== bootId);
       if (archived.length > 0) {
         // In this order: after a crash in between an entry is archived twice, never lost.
         const lines = archived.map((lease) => `${JSON.stringify(lease)}\n`).join("");
         await appendDurable(join(dirname(path), "ledger-archive.jsonl"), lines);
-        await file.save(leases);
+        await file.save({ leases });
       }
       return { leases, archived, damagedAs };
     },
-    save: (leases) => file.save(leases),
+    save: (leases) => file.save({ leases }),
   };
 }

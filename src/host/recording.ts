@@ -11,8 +11,10 @@ import type { Result } from "../base/result.js";
 import { compareAddresses } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import type { DmaSafety, ProtectionFacts } from "../core/protection.js";
+import { parseProtectionFacts } from "../core/protection-recording.js";
 import { type FactWishes, NO_WISHES } from "../core/wishes.js";
 import { readTextIfAny } from "./device-facts.js";
+import { readDmaSafety } from "./dma-facts.js";
 import { errnoOf, HostError } from "./error.js";
 import { gatherProtectionFacts } from "./protection-facts.js";
 import { parseRecordedDevice } from "./recorded-device.js";
@@ -39,12 +41,22 @@ export interface HostPicture {
 /** A recording is a text that is read whole. */
 const MOST_BYTES = 64 * 2 ** 20;
 
+/** What of a host is to be looked at beyond the usual. */
+export interface LookOptions {
+  readonly wishes?: FactWishes;
+  /** Folders of the agent, as paths of the host: no override lifts what they lie on. */
+  readonly folders?: readonly string[];
+}
+
 /** Looks at the host below a root now. @throws {HostError} `host.no-sysfs` */
-export async function lookAtHost(root: HostRoot, wishes: FactWishes = NO_WISHES): Promise<HostPicture> {
+export async function lookAtHost(
+  root: HostRoot,
+  { wishes = NO_WISHES, folders = [] }: LookOptions = {},
+): Promise<HostPicture> {
   return {
     devices: await scanOnce(root, wishes),
-    protectionFacts: gatherProtectionFacts(root),
-    dma: { weaknesses: [] },
+    protectionFacts: await gatherProtectionFacts(root, folders),
+    dma: readDmaSafety(root),
     kernel: readTextIfAny(root.kernelRelease()) ?? null,
     mountPoints: mountPointsOf(root),
   };
@@ -82,7 +94,7 @@ export function parseRecording(text: string, path: string): HostPicture {
   const isWholeSysfs = typeof captureKind === "string" && captureKind.startsWith("sysfs snapshot");
   return {
     devices: withPlaces(parsed, isWholeSysfs).sort((a, b) => compareAddresses(a.address, b.address)),
-    protectionFacts: parsedOrNull(protectionFacts, asProtectionFacts, path, "protectionFacts"),
+    protectionFacts: parsedOrNull(protectionFacts, parseProtectionFacts, path, "protectionFacts"),
     dma: parsedOrNull(dma, asDmaSafety, path, "dma"),
     kernel: typeof kernel === "string" ? kernel : null,
     mountPoints: [],
@@ -122,14 +134,6 @@ function parsedOrNull<T>(
   return parsed;
 }
 
-function asProtectionFacts(value: unknown): ProtectionFacts | undefined {
-  const facts = asRecord(value);
-  const isWhole = Array.isArray(facts?.["needed"]) && Array.isArray(facts["unknown"]);
-  return isWhole && typeof facts["isConsoleOnScreen"] === "boolean"
-    ? (facts as unknown as ProtectionFacts)
-    : undefined;
-}
-
 function asDmaSafety(value: unknown): DmaSafety | undefined {
   const weaknesses: unknown = asRecord(value)?.["weaknesses"];
   return Array.isArray(weaknesses) && weaknesses.every((entry) => typeof entry === "string")
@@ -139,7 +143,7 @@ function asDmaSafety(value: unknown): DmaSafety | undefined {
 
 async function readTree(dir: string, wishes: FactWishes): Promise<HostPicture> {
   const root = hostRoot(rootIn(dir));
-  const { protectionFacts, ...picture } = await lookAtHost(root, wishes);
+  const { protectionFacts, ...picture } = await lookAtHost(root, { wishes });
   const hasGroups =
     existsSync(root.iommuGroups()) || picture.devices.some(({ iommuGroup }) => iommuGroup !== null);
   const hasDrivers = picture.devices.some(({ driver }) => driver !== null);

@@ -131,17 +131,48 @@ export class HostRoot {
 
   /** A block device by its kernel name. @throws {HostError} `host.bad-name` */
   blockClass(name: string): string {
-    return join(this.#in("sys/class/block"), segment("block device", name));
+    return join(this.blockDevices(), segment("block device", name));
   }
 
-  /** Mounted btrfs file systems, one folder each. */
-  btrfs(): string {
-    return this.#in("sys/fs/btrfs");
+  /** Every block device, one link each. */
+  blockDevices(): string {
+    return this.#in("sys/class/block");
   }
 
-  /** A network interface. @throws {HostError} `host.bad-name` */
-  networkInterface(name: string): string {
-    return join(this.#in("sys/class/net"), segment("network interface", name));
+  /** What one kind of file system shows of those that are mounted, in whatever namespace. @throws {HostError} `host.bad-name` */
+  fileSystems(type: string): string {
+    return join(this.#in("sys/fs"), segment("file system", type));
+  }
+
+  /** Pools that ZFS has imported, one folder each. */
+  zfsPools(): string {
+    return this.#in("proc/spl/kstat/zfs");
+  }
+
+  /** Where ZFS records the disks of its pools. */
+  zfsCache(): string {
+    return this.#in("etc/zfs/zpool.cache");
+  }
+
+  /** Every network interface, one link each, and a few files. */
+  networkInterfaces(): string {
+    return this.#in("sys/class/net");
+  }
+
+  /** The devices of a class such as `tpm`, or one of them: a link each. @throws {HostError} `host.bad-name` */
+  deviceClass(name: string, device?: string): string {
+    const folder = join(this.#in("sys/class"), segment("device class", name));
+    return device === undefined ? folder : join(folder, segment("device", device));
+  }
+
+  /** A parameter of a module, as it is in force. @throws {HostError} `host.bad-name` */
+  moduleParameter(module: string, parameter: string): string {
+    return join(
+      this.#in("sys/module"),
+      segment("module", module),
+      "parameters",
+      segment("parameter", parameter),
+    );
   }
 
   /** A driver of the virtio bus. @throws {HostError} `host.bad-name` */

@@ -11,7 +11,7 @@ export function parseLease(value: unknown): Lease | undefined {
   const identity = parseIdentity(entry?.["identity"]);
   const original = entry?.["original"] === null ? null : parseOriginal(entry?.["original"]);
   const owner = parseOwner(entry?.["nodeOwner"]);
-  const { vm, rule, role, bootId, appearance, serial } = entry ?? {};
+  const { vm, rule, role, bootId, appearance, serial, release, isKeptWithoutRule } = entry ?? {};
   if (
     address === undefined ||
     identity === undefined ||
@@ -19,12 +19,18 @@ export function parseLease(value: unknown): Lease | undefined {
     owner === undefined ||
     !areTexts(vm, rule, bootId, appearance) ||
     (serial !== undefined && typeof serial !== "string") ||
+    (release !== undefined && release !== "vfio" && release !== "quarantine") ||
+    (isKeptWithoutRule !== undefined && isKeptWithoutRule !== true) ||
     (role !== "claimed" && role !== "companion")
   ) {
     return undefined;
   }
   const texts = { vm, rule, bootId, appearance } as Pick<Lease, "vm" | "rule" | "bootId" | "appearance">;
-  const known = serial === undefined ? {} : { serial };
+  const known = {
+    ...(serial === undefined ? {} : { serial }),
+    ...(release === undefined ? {} : { release }),
+    ...(isKeptWithoutRule === undefined ? {} : { isKeptWithoutRule }),
+  } satisfies Partial<Lease>;
   return { address, ...texts, role, identity, ...known, original, ...owner };
 }
 
@@ -46,11 +52,13 @@ export function parseHold(value: unknown): Hold | undefined {
   return { address, ...texts, process, cause, atMs };
 }
 
-function addressIn(value: unknown): PciAddress | undefined {
+/** A parsed address; `undefined` for anything else. */
+export function addressIn(value: unknown): PciAddress | undefined {
   return typeof value === "string" ? parseAddress(value) : undefined;
 }
 
-function parseIdentity(value: unknown): Identity | undefined {
+/** The ids of a card; `undefined` when they are not as they should be. */
+export function parseIdentity(value: unknown): Identity | undefined {
   const entry = asRecord(value);
   const { vendor, device, subsystemVendor, subsystemDevice } = entry ?? {};
   return entry !== undefined &&
@@ -79,11 +87,13 @@ function parseOwner(value: unknown): Pick<Lease, "nodeOwner"> | undefined {
   return isId(uid) && isId(gid) ? { nodeOwner: { uid, gid } } : undefined;
 }
 
-function areTexts(...values: readonly unknown[]): boolean {
+/** Whether all of them are texts. */
+export function areTexts(...values: readonly unknown[]): boolean {
   return values.every((value) => typeof value === "string");
 }
 
-function isTextOrNull(value: unknown): value is string | null {
+/** Whether it is a text, or known to be none. */
+export function isTextOrNull(value: unknown): value is string | null {
   return value === null || typeof value === "string";
 }
 

@@ -1,5 +1,5 @@
 /**
- * A versioned JSON file with one list in it: the form of the ledger and of the intents.
+ * A versioned JSON file with lists in it: the form of the ledger and of the intents.
  *
  * Every entry is checked; one that is not what it should be makes the whole file damaged, because nobody can tell what
  * else is missing. A damaged file is kept aside, never overwritten.
@@ -10,58 +10,71 @@ import { HostError } from "./error.js";
 
 const VERSION = 1;
 
-export interface StateFileContents<T> {
-  readonly entries: readonly T[];
+/** The lists of a file: for each its name, and the check of one entry. */
+export type ListParsers<Lists extends object> = {
+  readonly [Key in keyof Lists]: (value: unknown) => Lists[Key] | undefined;
+};
+type Entries<Lists extends object> = { readonly [Key in keyof Lists]: readonly Lists[Key][] };
+
+export interface StateFileContents<Lists extends object> {
+  readonly lists: Entries<Lists>;
   /** Where a damaged file was put; `null` when it was sound or absent. */
   readonly damagedAs: string | null;
 }
 
-/** One such file. `key` names the list in it; `parse` checks one entry. */
-export class StateFile<T> {
+/** One such file. A list that is not in it counts as empty: it came with a later release. */
+export class StateFile<Lists extends object> {
   readonly path: string;
-  readonly #key: string;
-  readonly #parse: (value: unknown) => T | undefined;
+  readonly #parsers: ListParsers<Lists>;
 
-  constructor(path: string, key: string, parse: (value: unknown) => T | undefined) {
+  constructor(path: string, parsers: ListParsers<Lists>) {
     this.path = path;
-    this.#key = key;
-    this.#parse = parse;
+    this.#parsers = parsers;
   }
 
   /** @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable`; the file is left as it is. */
-  async load(): Promise<StateFileContents<T>> {
+  async load(): Promise<StateFileContents<Lists>> {
     const text = await readDurable(this.path);
-    if (text === null) {
-      return { entries: [], damagedAs: null };
-    }
-    const entries = this.#read(text);
-    return entries === undefined
-      ? { entries: [], damagedAs: await setAside(this.path, "damaged") }
-      : { entries, damagedAs: null };
+    const lists = text === null ? this.#read({ version: VERSION }, true) : this.#read(parseJson(text), false);
+    return lists === undefined
+      ? {
+          lists: this.#read({ version: VERSION }, true) as Entries<Lists>,
+          damagedAs: await setAside(this.path, "damaged"),
+        }
+      : { lists, damagedAs: null };
   }
 
-  /** Replaces the list; resolves once it is on disk. */
-  save(entries: readonly T[]): Promise<void> {
-    return writeDurable(
-      this.path,
-      `${JSON.stringify({ version: VERSION, [this.#key]: entries }, null, 1)}\n`,
-    );
+  /** Replaces the lists; resolves once they are on disk. */
+  save(lists: Entries<Lists>): Promise<void> {
+    return writeDurable(this.path, `${JSON.stringify({ version: VERSION, ...lists }, null, 1)}\n`);
   }
 
-  #read(text: string): T[] | undefined {
-    const file = asRecord(parseJson(text));
+  #read(value: unknown, isNew: boolean): Entries<Lists> | undefined {
+    const file = asRecord(value);
     const version = file?.["version"];
     if (typeof version === "number" && version > VERSION) {
       const message = `cannot read ${this.path}: it has version ${version}, this program knows version ${VERSION}`;
       throw new HostError("host.state-newer", message, { context: { version } });
     }
-    const list = file?.[this.#key];
-    if (version !== VERSION || !Array.isArray(list)) {
+    const names = Object.keys(this.#parsers) as (keyof Lists & string)[];
+    const isAnyThere = isNew || names.some((name) => Array.isArray(file?.[name]));
+    if (file === undefined || version !== VERSION || !isAnyThere) {
       return undefined;
     }
-    const entries = list.flatMap((value) => this.#parse(value) ?? []);
-    return entries.length === list.length ? entries : undefined;
+    const lists = names.map((name) => [name, parseList(file[name] ?? [], this.#parsers[name])] as const);
+    return lists.some(([, entries]) => entries === undefined)
+      ? undefined
+      : (Object.fromEntries(lists) as Entries<Lists>);
   }
+}
+
+/** A list of which every entry is sound; `undefined` for any other. */
+function parseList<T>(value: unknown, parse: (entry: unknown) => T | undefined): readonly T[] | undefined {
+  if (!Array.isArray(value)) {
+    return undefined;
+  }
+  const entries = value.flatMap((entry) => parse(entry) ?? []);
+  return entries.length === value.length ? entries : undefined;
 }
 
 /** The value as an object with unknown members; `undefined` for anything else. */

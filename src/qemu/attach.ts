@@ -19,7 +19,7 @@ export type QmpMover = Pick<QmpClient, "execute" | "onEvent">;
 
 /** Attaches a device. `done` means: QEMU lists it, under this id, at this bus, as this device of the host. */
 export async function attachDevice(client: QmpMover, placement: Placement): Promise<Outcome> {
-  const { address, id, bus, addr } = placement;
+  const { address, id, bus, addr, properties } = placement;
   let hasLeft = false;
   const unlisten = client.onEvent((event) => {
     hasLeft ||= event.name === "DEVICE_DELETED" && event.data.device === id;
@@ -27,7 +27,7 @@ export async function attachDevice(client: QmpMover, placement: Placement): Prom
   try {
     // Bus and address always: without a bus QEMU picks one that cannot hot-plug, without an address a second card is
     // put at slot 1 of an occupied port, where no guest ever sees it (facts.md 1).
-    await client.execute("device_add", { driver: "vfio-pci", host: address, id, bus, addr });
+    await client.execute("device_add", { ...properties, driver: "vfio-pci", host: address, id, bus, addr });
     const confirmed = await confirm(client, placement);
     return hasLeft ? leftAtOnce(address) : confirmed;
   } catch (error) {

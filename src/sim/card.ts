@@ -32,8 +32,11 @@ export interface SimCard {
   readonly bootVga?: boolean;
   readonly physfn?: string;
   readonly label?: string;
-  /** The network interface that its host driver makes. */
-  readonly network?: { readonly name: string; readonly hasDefaultRoute?: boolean };
+  /**
+   * The network interface that its host driver makes; `null`: none that can be seen, as if it were in another network
+   * namespace. Left out: a network controller gets one that is down.
+   */
+  readonly network?: { readonly name: string; readonly hasDefaultRoute?: boolean } | null;
   /** The disk that its host driver makes. */
   readonly disk?: { readonly name: string; readonly mountPoint?: string };
 }

@@ -2,7 +2,8 @@
  * What a host driver makes of a card: its network interface or its disk, in sysfs and in PID 1's view of routes
  * and mounts (/proc/1/net/route, /proc/1/mountinfo). Gone again when the driver is.
  */
-import type { SimCard } from "./card.js";
+import { addressParts } from "../core/address.js";
+import { addressOf, type SimCard } from "./card.js";
 import type { Tree } from "./tree.js";
 
 const ROUTE_HEADER = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
@@ -26,8 +27,9 @@ export class ChildrenTree {
 
   /** The host driver has taken the card. */
   appear(folder: string, card: SimCard): void {
-    if (card.network !== undefined) {
-      this.#addInterface(folder, card.network.name, card.network.hasDefaultRoute === true);
+    const network = interfaceOf(card);
+    if (network !== null) {
+      this.#addInterface(folder, network.name, network.hasDefaultRoute === true);
     }
     if (card.disk !== undefined) {
       this.#addDisk(folder, card.disk.name, card.disk.mountPoint);
@@ -37,9 +39,10 @@ export class ChildrenTree {
 
   /** The host driver has let go of the card. */
   vanish(folder: string, card: SimCard): void {
-    if (card.network !== undefined) {
-      this.#routes.delete(card.network.name);
-      this.#tree.remove(`/sys/class/net/${card.network.name}`);
+    const network = interfaceOf(card);
+    if (network !== null) {
+      this.#routes.delete(network.name);
+      this.#tree.remove(`/sys/class/net/${network.name}`);
       this.#tree.remove(`${folder}/net`);
     }
     if (card.disk !== undefined) {
@@ -80,4 +83,13 @@ export class ChildrenTree {
     this.#tree.write("/proc/1/net/route", ROUTE_HEADER + [...this.#routes.values()].join(""));
     this.#tree.write("/proc/1/mountinfo", ROOT_MOUNT + [...this.#mounts.values()].join(""));
   }
+}
+
+/** As udev names interfaces, or nearly: `enp5s0f0`. */
+function interfaceOf(card: SimCard): Exclude<SimCard["network"], undefined> {
+  if (card.network !== undefined || card.class?.startsWith("02") !== true) {
+    return card.network ?? null;
+  }
+  const { domain, bus, device, function: fn } = addressParts(addressOf(card.address));
+  return { name: `en${domain === 0 ? "" : `P${domain}`}p${bus}s${device}f${fn}` };
 }

@@ -38,6 +38,7 @@ export class Monitor {
   readonly #waiting: Socket[] = [];
   #client: Client | undefined;
   #isHung = false;
+  #clientsServed = 0;
 
   /** @throws {SimulationError} sim.misuse when Node would cut the path. */
   constructor(path: string, vm: MonitorHost) {
@@ -49,6 +50,11 @@ export class Monitor {
     this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
       this.#accept(socket),
     );
+  }
+
+  /** How many clients were greeted so far. */
+  get clientsServed(): number {
+    return this.#clientsServed;
   }
 
   /** Listens; a socket file that an earlier process left behind is replaced, as QEMU does. */
@@ -123,6 +129,7 @@ export class Monitor {
     }
     const client: Client = { socket, isReady: false, work: Promise.resolve() };
     this.#client = client;
+    this.#clientsServed += 1;
     const reader = new QmpInputReader();
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {

@@ -74,6 +74,11 @@ export class SimQemu {
     return this.#running().runState();
   }
 
+  /** How many connections this process has served, on all of its sockets. */
+  get connections(): number {
+    return this.#monitors.reduce((sum, monitor) => sum + monitor.clientsServed, 0);
+  }
+
   /** Ids (or QOM paths) of the devices in the VM, ports included, oldest first. */
   deviceIds(): string[] {
     return this.#running()

@@ -42,7 +42,7 @@ describe("a rule that is taken away", () => {
     await afterChange({ rules: [] }, {}, async (world, agent) => {
       const { writes } = world.deeds();
       expect(await agent.untilHeld(third, "detach-limit")).toBe(
-        "policy change would detach 3 devices (limit 1): start with --confirm-detach to mean it",
+        "policy change would detach 3 devices (limit 1): run `pciplug reload --confirm` to mean it",
       );
       await agent.untilIn("build", cards);
       expect(agent.steps()).toEqual([]);

@@ -70,23 +70,20 @@ describe("the running agent", () => {
 });
 
 describe("an agent that is asked to end", () => {
-  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
-    "by %s leaves the VM and the host as they are",
-    async (signal) => {
-      await onGround(world, async (ground) => {
-        ground.writeUsual();
-        const agent = await ground.readyAgent();
-        await agent.until(ATTACHED, "stderr");
-        const before = ground.snapshot("host");
-        const { code, signal: killedBy } = await agent.end(signal);
-        expect([code, killedBy]).toEqual([0, null]);
-        expect(ground.snapshot("host")).toEqual(before);
-        expect(ground.sim.vm("build").attached()).toEqual([readyCard.address]);
-        expect(existsSync(join(ground.state, "control.sock"))).toBe(false);
-        expect((await runProgram(ground.args("status"))).code).toBe(69);
-      });
-    },
-  );
+  it.each(["SIGTERM", "SIGINT"] as const)("by %s leaves the VM and the host as they are", async (signal) => {
+    await onGround(world, async (ground) => {
+      ground.writeUsual();
+      const agent = await ground.readyAgent();
+      await agent.until(ATTACHED, "stderr");
+      const before = ground.snapshot("host");
+      const { code, signal: killedBy } = await agent.end(signal);
+      expect([code, killedBy]).toEqual([0, null]);
+      expect(ground.snapshot("host")).toEqual(before);
+      expect(ground.sim.vm("build").attached()).toEqual([readyCard.address]);
+      expect(existsSync(join(ground.state, "control.sock"))).toBe(false);
+      expect((await runProgram(ground.args("status"))).code).toBe(69);
+    });
+  });
 
   it("finds everything again when it is started anew, and touches nothing", async () => {
     await onGround(world, async (ground) => {

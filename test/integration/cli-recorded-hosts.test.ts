@@ -96,10 +96,10 @@ describe("devices --host", () => {
 describe("devices", () => {
   it("shows what the host needs and because of what", async () => {
     const ended = await runProgram(["devices", "--offline", "--root", ground.root]);
-    expect(ended.stdout).toMatch(/^0000:05:00\.0 .* protected: it carries what is mounted at \/srv\/acme/m);
+    expect(ended.stdout).toMatch(/^0000:05:00\.0 .* protected: it carries \/srv\/acme through nvme0n1/m);
     const json = answerIn(await runProgram(["devices", "--offline", "--root", ground.root, "--json"]));
     const disk = json.devices.find(({ address }) => address === "0000:05:00.0");
-    expect(disk?.["protection"]).toMatchObject({ because: "it carries what is mounted at /srv/acme" });
+    expect(disk?.["protection"]).toMatchObject({ because: "it carries /srv/acme through nvme0n1" });
     expect(json.devices.find(({ address }) => address === "0000:41:00.0")?.["protection"]).toBeNull();
   });
 });

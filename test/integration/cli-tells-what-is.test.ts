@@ -141,7 +141,7 @@ describe("check", () => {
     const ended = await runProgram(["check", ground.config]);
     expect([ended.code, ended.stdout]).toEqual([0, `${ground.config}: ok (1 VM, 1 rule)\n`]);
     const json = await runProgram(["check", "--json", ground.config]);
-    expect([json.code, JSON.parse(json.stdout)]).toEqual([0, { ok: true, issues: [] }]);
+    expect([json.code, JSON.parse(json.stdout)]).toEqual([0, { ok: true, issues: [], remarks: [] }]);
   });
 
   it("finds the smallest useful file and the shipped example good", async () => {

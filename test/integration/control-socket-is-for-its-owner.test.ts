@@ -19,9 +19,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { getStatus } from "../../src/control/client.js";
 import { type ControlServer, serveControl } from "../../src/control/server.js";
-import { aPlan, aStatus, noAnswer } from "../support/control-answers.js";
+import { aControlSource, aStatus } from "../support/control-answers.js";
 
-const source = { getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer };
 let dir = "";
 let path = "";
 const open: (() => Promise<unknown>)[] = [];
@@ -36,7 +35,11 @@ afterEach(async () => {
 });
 
 async function serve(at = path, groupId?: number): Promise<ControlServer> {
-  const server = await serveControl({ ...source, path: at, ...(groupId === undefined ? {} : { groupId }) });
+  const server = await serveControl({
+    ...aControlSource,
+    path: at,
+    ...(groupId === undefined ? {} : { groupId }),
+  });
   open.push(() => server.close());
   return server;
 }
@@ -79,18 +82,22 @@ describe("the control socket", () => {
 
   it("never takes the place of a living one", async () => {
     await serve();
-    await expect(serveControl({ ...source, path })).rejects.toMatchObject({ code: "control.in-use" });
+    await expect(serveControl({ ...aControlSource, path })).rejects.toMatchObject({ code: "control.in-use" });
     expect(await getStatus(path)).toEqual(aStatus);
     expect(await readdir(dir)).toEqual(["control.sock"]);
   });
 
   it("never takes the place of a file, and never follows a link", async () => {
     await writeFile(path, "precious");
-    await expect(serveControl({ ...source, path })).rejects.toMatchObject({ code: "control.listen-failed" });
+    await expect(serveControl({ ...aControlSource, path })).rejects.toMatchObject({
+      code: "control.listen-failed",
+    });
     expect(await readFile(path, "utf8")).toBe("precious");
     await rm(path);
     await symlink("elsewhere.sock", path);
-    await expect(serveControl({ ...source, path })).rejects.toMatchObject({ code: "control.listen-failed" });
+    await expect(serveControl({ ...aControlSource, path })).rejects.toMatchObject({
+      code: "control.listen-failed",
+    });
     expect((await lstat(path)).isSymbolicLink()).toBe(true);
     expect(await readdir(dir)).toEqual(["control.sock"]);
   });
@@ -99,18 +106,18 @@ describe("the control socket", () => {
     const shared = join(dir, "shared");
     await mkdir(shared);
     await chmod(shared, 0o777);
-    await expect(serveControl({ ...source, path: join(shared, "s") })).rejects.toMatchObject({
+    await expect(serveControl({ ...aControlSource, path: join(shared, "s") })).rejects.toMatchObject({
       code: "control.listen-failed",
       message: `cannot listen in ${shared}: it must be a folder of root's that others cannot write to`,
     });
-    await expect(serveControl({ ...source, path: join(dir, "no", "s") })).rejects.toMatchObject({
+    await expect(serveControl({ ...aControlSource, path: join(dir, "no", "s") })).rejects.toMatchObject({
       code: "control.listen-failed",
     });
   });
 
   it("is not made under a name that Node would cut", async () => {
     const long = join(dir, "x".repeat(100));
-    await expect(serveControl({ ...source, path: long })).rejects.toMatchObject({
+    await expect(serveControl({ ...aControlSource, path: long })).rejects.toMatchObject({
       code: "control.listen-failed",
       message: `cannot listen on ${long}: the path is too long for a socket's address`,
     });

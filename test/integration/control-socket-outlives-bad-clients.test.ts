@@ -5,9 +5,10 @@ import { createConnection, createServer as createNetServer, type Socket } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { getPlan, getStatus } from "../../src/control/client.js";
+import { askReload, getPlan, getStatus } from "../../src/control/client.js";
+import type { ControlSource } from "../../src/control/routes.js";
 import { type ControlServer, serveControl } from "../../src/control/server.js";
-import { aPlan, aStatus, noAnswer } from "../support/control-answers.js";
+import { aControlSource, aPlan, aReload, aStatus } from "../support/control-answers.js";
 
 let dir = "";
 let path = "";
@@ -22,8 +23,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function serve(): Promise<ControlServer> {
-  const server = await serveControl({ path, getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer });
+async function serve(more: Partial<ControlSource> = {}): Promise<ControlServer> {
+  const server = await serveControl({ path, ...aControlSource, ...more });
   closers.push(() => server.close());
   return server;
 }
@@ -81,11 +82,53 @@ describe("the server", () => {
     ["garbage", "\u0000\u0001garbage\r\n\r\n", "400"],
     ["a request without a host", "GET /v1/status HTTP/1.1\r\n\r\n", "400"],
     ["a head that is too large", `GET / HTTP/1.1\r\nhost: x\r\nx: ${"y".repeat(20_000)}\r\n\r\n`, "431"],
-    ["a body", "POST /v1/status HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n", "413"],
+    [
+      "a body to a verb without one",
+      "POST /v1/status HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+      "413",
+    ],
+    [
+      "a body that is too large",
+      "POST /v1/reload HTTP/1.1\r\nhost: x\r\ncontent-length: 1025\r\n\r\n",
+      "413",
+    ],
+    [
+      "a body without an end",
+      "POST /v1/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n",
+      "413",
+    ],
   ])("answers %s once, hangs up, and goes on serving others", async (_, bytes, status) => {
     await serve();
     expect(await say(bytes)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(await getStatus(path)).toEqual(aStatus);
+  });
+
+  it("takes the one order, with its confirmation or without", async () => {
+    const orders: unknown[] = [];
+    await serve({
+      reload: (request) => {
+        orders.push(request);
+        return Promise.resolve(aReload);
+      },
+    });
+    expect([await askReload(path, false), await askReload(path, true)]).toEqual([aReload, aReload]);
+    expect(orders).toEqual([{}, { confirm: true }]);
+  });
+
+  it("hears no order that is only half said", async () => {
+    let orders = 0;
+    await serve({
+      reload: () => {
+        orders += 1;
+        return Promise.resolve(aReload);
+      },
+    });
+    const halfway = await connected();
+    halfway.write('POST /v1/reload HTTP/1.1\r\nhost: x\r\ncontent-length: 16\r\n\r\n{"confirm"');
+    expect(await getStatus(path)).toEqual(aStatus);
+    halfway.destroy();
+    expect(await getStatus(path)).toEqual(aStatus);
+    expect(orders).toBe(0);
   });
 
   it("ends at once, with clients that say nothing, half a sentence, or read nothing", async () => {

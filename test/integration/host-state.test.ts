@@ -11,6 +11,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { identityOf } from "../../src/core/device.js";
+import { type Intents, NO_INTENTS } from "../../src/core/intent.js";
 import type { Hold } from "../../src/core/lease.js";
 import { openIntents } from "../../src/host/intents.js";
 import { openLedger } from "../../src/host/ledger.js";
@@ -104,22 +106,60 @@ describe("the ledger", () => {
 });
 
 describe("the intents", () => {
+  const identity = identityOf(aDevice("0000:65:00.0"));
+  const gpu = anAddress("0000:65:00.0");
+  const wanted: Intents = {
+    pins: [{ rule: "gpus", address: gpu, path: "0000:00/1c.0/00.0", serial: null, identity }],
+    reservations: [{ address: gpu, vm: "a", untilMs: 7, detail: "for the demo" }],
+    orders: [{ address: gpu, vm: "a", atMs: 1 }],
+    quarantines: [{ address: gpu, appearance: "inode-1", why: "tenant left", atMs: 2, isCleared: false }],
+  };
+
   it("come back as they were saved", async () => {
     const intents = openIntents(file("intents.json"));
-    await intents.save([hold]);
-    expect(await intents.load()).toEqual({ holds: [hold], isDamaged: false, damagedFiles: [] });
+    await intents.save([hold], wanted);
+    expect(await intents.load()).toEqual({
+      holds: [hold],
+      intents: wanted,
+      isDamaged: false,
+      damagedFiles: [],
+    });
   });
+
+  it("come back from the file of a release that knew only holds", async () => {
+    const path = file("intents.json");
+    writeFileSync(path, JSON.stringify({ version: 1, holds: [hold] }));
+    expect(await openIntents(path).load()).toMatchObject({
+      holds: [hold],
+      intents: NO_INTENTS,
+      isDamaged: false,
+    });
+  });
+
+  it.each(["pins", "reservations", "orders", "quarantines"])(
+    "are damaged by one bad entry among the %s",
+    async (list) => {
+      const path = file("intents.json");
+      writeFileSync(path, JSON.stringify({ version: 1, holds: [], [list]: [{ address: "nonsense" }] }));
+      expect((await openIntents(path).load()).isDamaged).toBe(true);
+    },
+  );
 
   it("stay damaged over every start until somebody accepts the loss", async () => {
     const path = file("intents.json");
     writeFileSync(path, "garbage");
-    const damaged = { holds: [], isDamaged: true, damagedFiles: [`${path}.damaged-1`] };
+    const damaged = { holds: [], intents: NO_INTENTS, isDamaged: true, damagedFiles: [`${path}.damaged-1`] };
     expect(await openIntents(path).load()).toEqual(damaged);
-    await openIntents(path).save([]);
+    await openIntents(path).save([], NO_INTENTS);
     expect(await openIntents(path).load()).toEqual(damaged);
     const [kept = ""] = await openIntents(path).acceptLoss();
     expect(readFileSync(kept, "utf8")).toBe("garbage");
-    expect(await openIntents(path).load()).toEqual({ holds: [], isDamaged: false, damagedFiles: [] });
+    expect(await openIntents(path).load()).toEqual({
+      holds: [],
+      intents: NO_INTENTS,
+      isDamaged: false,
+      damagedFiles: [],
+    });
   });
 });
 

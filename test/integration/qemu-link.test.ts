@@ -13,7 +13,7 @@ import { simFolder } from "../support/sim-client.js";
 
 const CARD = parseAddress("0000:65:00.0") as PciAddress;
 const ID = "pciplug-0000-65-00.0";
-const PLACEMENT = { address: CARD, id: ID, bus: "rp0", addr: "0" };
+const PLACEMENT = { address: CARD, id: ID, bus: "rp0", addr: "0", rule: "r", properties: {} };
 /** Nothing here may depend on these: events must be enough. */
 const HOURS_MS = 10_000_000;
 const EVENTS_ONLY: Partial<LinkTiming> = { retryMs: HOURS_MS, longestRetryMs: HOURS_MS };

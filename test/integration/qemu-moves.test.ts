@@ -13,7 +13,7 @@ import { simFolder } from "../support/sim-client.js";
 const CARD = parseAddress("0000:65:00.0") as PciAddress;
 const OTHER = parseAddress("0000:66:00.0") as PciAddress;
 const ID = "pciplug-0000-65-00.0";
-const PLACEMENT: Placement = { address: CARD, id: ID, bus: "rp0", addr: "0" };
+const PLACEMENT: Placement = { address: CARD, id: ID, bus: "rp0", addr: "0", rule: "r", properties: {} };
 const DEPARTING = { id: ID, address: CARD };
 
 let folder: ReturnType<typeof simFolder>;

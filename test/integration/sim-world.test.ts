@@ -84,9 +84,9 @@ describe("a disk and a network card", () => {
     ];
     await inWorld({ cards }, async (world, dir) => {
       const protections = async () => readProtections(hostRoot(dir), await scanOnce(hostRoot(dir)));
-      expect([...(await protections()).values()]).toEqual([
-        "it carries what is mounted at /srv",
-        "the default route goes through eth0",
+      expect([...(await protections()).values()].map(({ because }) => because)).toEqual([
+        "it carries /srv through nvme0n1",
+        "it carries the default route through eth0",
       ]);
       const mounts = () => readFileSync(join(dir, "proc/1/mountinfo"), "utf8");
       const [, , number] =

@@ -12,7 +12,14 @@ const PORTS =
   "-device pcie-root-port,id=rp0,chassis=1 -device pcie-root-port,id=off,hotplug=off,chassis=2 -drive if=none,id=d,driver=null-co";
 /** No host has it: the domain is beyond what firmware gives. */
 const NOWHERE = parseAddress("fffe:ff:1f.7") as PciAddress;
-const PLACEMENT = { address: NOWHERE, id: "pciplug-fffe-ff-1f.7", bus: "rp0", addr: "0" };
+const PLACEMENT = {
+  address: NOWHERE,
+  id: "pciplug-fffe-ff-1f.7",
+  bus: "rp0",
+  addr: "0",
+  rule: "r",
+  properties: {},
+};
 
 async function plugDisk(client: QmpClient): Promise<void> {
   await client.execute("device_add", {

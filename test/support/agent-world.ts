@@ -4,11 +4,14 @@
  * The agent is the real one, put together by compose(); only the kernel's seam and the clock are played. Waiting is for
  * a condition, with a hang guard that says what was so far; time that only passes is made to pass by `advance`.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { type AuditRecord, parseRecord } from "../../src/audit/record.js";
-import { formatIssues, parseConfig } from "../../src/config/load.js";
+import { formatIssues, loadConfig, parseConfig } from "../../src/config/load.js";
+import { watchConfig } from "../../src/config/watch.js";
+import { askReload, getStatus } from "../../src/control/client.js";
+import type { ReloadResponse, StatusResponse } from "../../src/control/schema.js";
 import type { Lease } from "../../src/core/lease.js";
 import type { Policy } from "../../src/core/policy.js";
 import { openStateFolder } from "../../src/host/state-folder.js";
@@ -109,6 +112,37 @@ export class AgentWorld implements AgentStage {
     const running = await RunningAgent.start(this, folder, this.policy(file), options);
     this.#agents.push(running);
     return running;
+  }
+
+  /** Starts an agent that watches the operator's file, which `write` then changes. */
+  startOnFile(file: FileFacts, options: StartOptions = {}): Promise<RunningAgent> {
+    this.write(this.text(file));
+    const { file: path } = this;
+    const source = { path, load: () => loadConfig(path), news$: watchConfig(path) };
+    return this.start(file, { ...options, file: source });
+  }
+
+  /** Path of the operator's file. */
+  get file(): string {
+    return join(this.dir, "story.yaml");
+  }
+
+  /** Writes the operator's file in place. */
+  write(text: string): void {
+    writeFileSync(this.file, text);
+  }
+
+  /** Has the agent read the file again, through its socket. */
+  reload(isConfirmed = false): Promise<ReloadResponse> {
+    return askReload(this.#controlSocket, isConfirmed);
+  }
+
+  status(): Promise<StatusResponse> {
+    return getStatus(this.#controlSocket);
+  }
+
+  get #controlSocket(): string {
+    return join(this.stateDir, "control.sock");
   }
 
   /** Lets time pass for every agent that runs. */

@@ -40,7 +40,7 @@ export const hostCard: SimCard = {
 };
 
 /** Commands that look at a host. */
-type Command = "agent" | "plan" | "devices" | "status";
+type Command = "agent" | "plan" | "devices" | "status" | "reload";
 
 export class CliGround {
   readonly dir: string;
@@ -85,7 +85,7 @@ export class CliGround {
 
   /** The command with the options that lead it here, and more. */
   args(command: Command, ...more: readonly string[]): string[] {
-    const root = command === "status" ? [] : ["--root", this.root];
+    const root = command === "status" || command === "reload" ? [] : ["--root", this.root];
     const config = command === "agent" || command === "plan" ? ["--config", this.config] : [];
     return [command, ...root, ...config, "--state", this.state, ...more];
   }

@@ -1,10 +1,17 @@
 /** Answers of a small agent, for tests of the control socket. Made up. */
 import { err } from "../../src/base/result.js";
-import type { PlanResponse, StatusResponse } from "../../src/control/schema.js";
+import type { ControlSource } from "../../src/control/routes.js";
+import type { PlanResponse, ReloadResponse, StatusResponse } from "../../src/control/schema.js";
 
 export const aStatus: StatusResponse = {
   schema: "pciplug-status/1",
   agent: { version: "0.1.0", pid: 42, bootId: "b", mode: "act", startedAt: "2026-01-02T03:04:05.000Z" },
+  policy: {
+    file: "/etc/pciplug/config.yaml",
+    version: "0123456789abcdef0123456789abcdef",
+    loadedAt: "2026-01-02T03:04:06.000Z",
+    refused: null,
+  },
   sources: [{ name: "udevadm", state: "missing", detail: "udevadm is not installed" }],
   vms: [
     { name: "a", state: "absent", reason: "no such socket", attached: [] },
@@ -45,4 +52,21 @@ export const aPlan: PlanResponse = {
 };
 
 /** What an agent says that knows nothing of what it is asked about. */
-export const noAnswer = err({ kind: "unknown", message: "cannot explain VM x: there are none" } as const);
+const noAnswer = err({ kind: "unknown", message: "cannot explain VM x: there are none" } as const);
+
+export const aReload: ReloadResponse = {
+  schema: "pciplug-reload/1",
+  applied: true,
+  changed: true,
+  version: "0123456789abcdef0123456789abcdef",
+  issues: [],
+  held: [],
+};
+
+/** An agent of which only the answers are known. */
+export const aControlSource: ControlSource = {
+  getStatus: () => aStatus,
+  getPlan: () => aPlan,
+  getExplanation: () => noAnswer,
+  reload: () => Promise.resolve(aReload),
+};

@@ -46,14 +46,18 @@ function consequences(world: World, step: Step): Signal[] {
         leases(world, (all) => {
           for (const [addresses, role] of [
             [step.members, "claimed"],
-            [step.companions, "companion"],
+            [[...step.companions, ...step.bystanders], "companion"],
           ] as const) {
             for (const address of addresses) {
-              all.set(address, all.get(address) ?? newLease(world, step, address, role));
+              const lease = all.get(address) ?? newLease(world, step, address, role);
+              all.set(address, { ...lease, ...step.terms[address], vm: step.vm });
             }
           }
         }),
-        drivers(world, new Map(step.members.map((address) => [address, "vfio-pci"]))),
+        drivers(
+          world,
+          new Map([...step.members, ...step.bystanders].map((address) => [address, "vfio-pci"])),
+        ),
       ];
     case "attach":
       return [
@@ -96,6 +100,12 @@ function consequences(world: World, step: Step): Signal[] {
         drivers(world, new Map([[step.address, world.leases.get(step.address)?.original?.driver ?? null]])),
         leases(world, (all) => all.delete(step.address)),
       ];
+    case "quarantine": {
+      const { address, why } = step;
+      const appearance = world.devices.get(address)?.appearance ?? "";
+      const quarantine = { address, appearance, why, atMs: world.nowMs, isCleared: false };
+      return [{ kind: "quarantine-made", quarantine }];
+    }
     case "forget":
       return [leases(world, (all) => all.delete(step.address))];
     case "adopt":

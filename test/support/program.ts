@@ -79,6 +79,11 @@ export class Program {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
+  /** Sends a signal and waits for nothing. */
+  send(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   /** Sends a signal, if any, and waits for the end. */
   async end(signal?: NodeJS.Signals): Promise<Ended> {
     if (signal !== undefined) {

@@ -9,6 +9,7 @@ import type { Agent } from "../../src/agent/agent.js";
 import { type Composition, compose } from "../../src/agent/compose.js";
 import type { ProcessEdge } from "../../src/agent/main.js";
 import type { AgentOptions } from "../../src/agent/options.js";
+import type { PolicySource } from "../../src/agent/policy-file.js";
 import type { AuditEntry } from "../../src/audit/record.js";
 import { describeHeld, type Held } from "../../src/core/held.js";
 import { planAll } from "../../src/core/plan.js";
@@ -34,6 +35,8 @@ export interface AgentStage {
 }
 
 export interface StartOptions extends Partial<Pick<AgentOptions, "isObserving" | "isDetachConfirmed">> {
+  /** Where the policy comes from when it may change; by default it never does. */
+  readonly file?: PolicySource;
   /** Shortest deadline for a write; the agent's own is twenty seconds. */
   readonly writeDeadlineMs?: number;
 }
@@ -61,7 +64,7 @@ export class RunningAgent {
     world: AgentStage,
     folder: StateFolder,
     policy: Policy,
-    { writeDeadlineMs = Number.POSITIVE_INFINITY, ...options }: StartOptions,
+    { writeDeadlineMs = Number.POSITIVE_INFINITY, file, ...options }: StartOptions,
   ): Promise<RunningAgent> {
     const running = new RunningAgent(world, folder, writeDeadlineMs);
     running.#log.resume();
@@ -72,6 +75,7 @@ export class RunningAgent {
       io: running.#hands,
       folder,
       policy,
+      ...(file === undefined ? {} : { file }),
       onError: (error) => running.errors.push(error),
       onEntry: (entry) => running.entries.push(entry),
     });
@@ -239,6 +243,7 @@ export function anEdge({ now, wallNow }: AgentStage): Omit<ProcessEdge, "errStre
     wallNow,
     out: () => undefined,
     stopSignal: () => never(),
+    onReloadSignal: () => undefined,
     onUncaught: () => undefined,
     exitNow: () => undefined,
   };

@@ -50,6 +50,7 @@ describe("the program", () => {
     [["agent", "--help"], /--observe[\s\S]*--once[\s\S]*--confirm-detach[\s\S]*choices: "error", "warn"/],
     [["status", "-h"], /^Usage: pciplug status [\s\S]*--json/],
     [["devices", "--help"], /^Usage: pciplug devices [\s\S]*--root/],
+    [["reload", "--help"], /--confirm[\s\S]*limits\.detachPerChange/],
     [["check", "--help"], /^Usage: pciplug check /],
     [["state", "--help"], /accept-loss/],
     [["state", "accept-loss", "--help"], /the\s+agent\s+must\s+not\s+run/],
@@ -84,7 +85,17 @@ describe("the program", () => {
 
   it("offers every command and its long options for completion", () => {
     const script = renderCompletion(buildProgram(paper().io, "1.2.3"));
-    for (const word of ["agent", "status", "devices", "plan", "check", "state", "demo", "--confirm-detach"]) {
+    for (const word of [
+      "agent",
+      "status",
+      "devices",
+      "plan",
+      "check",
+      "reload",
+      "state",
+      "demo",
+      "--confirm-detach",
+    ]) {
       expect(script).toContain(word);
     }
   });

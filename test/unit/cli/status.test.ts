@@ -7,6 +7,7 @@ describe("the status for people", () => {
   it("shows the agent, its sources, its VMs with their ports, and its devices", () => {
     expect(renderStatus(aStatus)).toEqual([
       "pciplug 0.1.0, pid 42, acting",
+      "policy 0123456789ab from /etc/pciplug/config.yaml, read at 2026-01-02T03:04:06.000Z",
       "",
       "SOURCE   STATE    DETAIL",
       "udevadm  missing  udevadm is not installed",
@@ -18,6 +19,21 @@ describe("the status for people", () => {
       "ADDRESS       ID         CLASS   DRIVER    IOMMU GROUP  VM  STATE     WHY",
       "0000:65:00.0  10de:2204  030000  vfio-pci  12           b   attached",
     ]);
+  });
+
+  it("says why the file as it is now was not taken", () => {
+    const reasons = ["/etc/c.yaml:3:5: rules[0].match.adress: is not a key\u001b[2J", "/etc/c.yaml:9:1: no"];
+    const policy = { ...aStatus.policy!, refused: { at: "2026-01-02T04:00:00.000Z", reasons } };
+    expect(renderStatus({ ...aStatus, policy }).slice(2, 5)).toEqual([
+      "the file as it is since 2026-01-02T04:00:00.000Z is refused: this policy stays",
+      "  /etc/c.yaml:3:5: rules[0].match.adress: is not a key\\u001b[2J",
+      "  /etc/c.yaml:9:1: no",
+    ]);
+  });
+
+  it("knows an agent that is older than that line", () => {
+    const { policy: _, ...older } = aStatus;
+    expect(renderStatus(older)[1]).toBe("");
   });
 
   it("says that an agent only observes", () => {

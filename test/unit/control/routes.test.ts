@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { AgentError } from "../../../src/base/error.js";
 import { buildRoutes } from "../../../src/control/routes.js";
 import { errorResponse } from "../../../src/control/schema.js";
-import { aPlan, aStatus, noAnswer } from "../../support/control-answers.js";
+import { aControlSource, aPlan, aReload, aStatus } from "../../support/control-answers.js";
 
-const routes = buildRoutes({ getStatus: () => aStatus, getPlan: () => aPlan, getExplanation: () => noAnswer });
+const routes = buildRoutes(aControlSource);
 
 async function codeOf(response: Response): Promise<string> {
   return errorResponse.parse(await response.json()).error.code;
@@ -14,6 +14,32 @@ describe("the verbs", () => {
   it("answer with status and plan", async () => {
     expect(await (await routes.request("/v1/status")).json()).toEqual(aStatus);
     expect(await (await routes.request("/v1/plan")).json()).toEqual(aPlan);
+  });
+
+  it("read the file again on POST, which is the only way to ask for that", async () => {
+    const asked: unknown[] = [];
+    const own = buildRoutes({
+      ...aControlSource,
+      reload: (request) => {
+        asked.push(request);
+        return Promise.resolve(aReload);
+      },
+    });
+    const post = (body?: string) =>
+      own.request("/v1/reload", {
+        method: "POST",
+        ...(body === undefined ? {} : { body, headers: { "content-length": String(body.length) } }),
+      });
+    expect(await (await post()).json()).toEqual(aReload);
+    expect(await (await post('{"confirm":true}')).json()).toEqual(aReload);
+    expect(asked).toEqual([{}, { confirm: true }]);
+    for (const body of ["confirm", "[]", '{"confirm":"yes"}', '{"confirm":true,"force":true}']) {
+      const response = await post(body);
+      expect([response.status, await codeOf(response)]).toEqual([400, "control.bad-request"]);
+    }
+    const get = await own.request("/v1/reload");
+    expect([get.status, get.headers.get("allow")]).toEqual([405, "POST"]);
+    expect(asked.length).toBe(2);
   });
 
   it("say so when there is no such path", async () => {
@@ -38,11 +64,10 @@ describe("the verbs", () => {
   it("answer with the code of what went wrong inside", async () => {
     const broken = (error: Error) =>
       buildRoutes({
+        ...aControlSource,
         getStatus: () => {
           throw error;
         },
-        getPlan: () => aPlan,
-        getExplanation: () => noAnswer,
       });
     const ours = await broken(new AgentError("agent.no-world", "cannot report: no world yet")).request(
       "/v1/status",

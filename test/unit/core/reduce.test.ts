@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
 import { backoffMs, backoffOf } from "../../../src/core/backoff.js";
+import { NO_INTENTS } from "../../../src/core/intent.js";
 import { plan } from "../../../src/core/plan.js";
 import { reduce } from "../../../src/core/reduce.js";
 import type { Signal } from "../../../src/core/signal.js";
@@ -103,6 +104,8 @@ describe("reduce: back-off", () => {
     iommuGroup: 0x65,
     members: [gpu],
     companions: [],
+    bystanders: [],
+    terms: {},
   };
   const fail: Outcome = { kind: "failed", code: "host.bind-failed", detail: "no" };
   const idle = aWorld({ devices: [aDevice(gpu)], policy, vms: { a: up() } });
@@ -135,7 +138,10 @@ describe("reduce: back-off", () => {
   it("waits for such a change after a refusal that is final, and gives the card back meanwhile", () => {
     const attach: Step = { kind: "attach", vm: "a", iommuGroup: 0x65, placements: [], nodeOwner: null };
     const bound = aWorld({ devices: [device], policy, vms: { a: up() }, leases: [aLease(device, "a")] });
-    const placed = { ...attach, placements: [{ address: gpu, id, bus: "rp0", addr: "0" }] };
+    const placed = {
+      ...attach,
+      placements: [{ address: gpu, id, bus: "rp0", addr: "0", rule: "r", properties: {} }],
+    };
     const refused: Outcome = { kind: "refused", reason: "no-iommu", detail: "no", isWorthRetrying: false };
     const world = told(bound, ended(placed, refused));
     expect(plan(world, "a").steps).toMatchObject([{ kind: "release" }]);
@@ -188,7 +194,7 @@ describe("reduce: facts", () => {
       { kind: "vm-seen", atMs: 3, vm: "a", status: up() },
       { kind: "vm-seen", atMs: 4, vm: "b", status: { kind: "absent", sinceMs: 4, reason: "gone" } },
       { kind: "leases-written", leases: [aLease(device, "a")] },
-      { kind: "holds-read", holds: [], isDamaged: false },
+      { kind: "intents-read", holds: [], intents: NO_INTENTS, isDamaged: false },
     ];
     const decided = (order: readonly Signal[]) => {
       const { units, held } = assign(told(emptyWorld, ...order));

@@ -16,7 +16,8 @@ import {
 
 const gpu = aDevice("0000:01:00.0");
 const nvidia = aRule("nvidia", { vendor: "10de" }, "a");
-const about = { version: "1.2.3", pid: 7, startedAt: "2026-01-02T03:04:05.000Z" };
+const known = { version: "1.2.3", pid: 7, startedAt: "2026-01-02T03:04:05.000Z" };
+const about = { ...known, file: "/etc/rules.yaml", wallTimeOf: (ms: number) => `wall ${ms}` };
 
 function stateOf(world: Parameters<typeof reportDevices>[0], address: string): unknown {
   return reportDevices(world).find((device) => device.address === address)?.state;
@@ -132,8 +133,21 @@ describe("what the control socket gives", () => {
     );
     const status = reportStatus(world, about);
     expect(statusResponse.parse(status)).toEqual(status);
-    expect(status.agent).toEqual({ ...about, bootId: "boot-1", mode: world.mode });
+    expect(status.agent).toEqual({ ...known, bootId: "boot-1", mode: world.mode });
     const plan = reportPlan(world, "agent");
     expect(planResponse.parse(plan)).toEqual(plan);
+  });
+
+  it("names the policy, and why the file as it is now was not taken", () => {
+    const policy = aPolicy([nvidia]);
+    const world = aWorld({ policy }, { policyLoadedMs: 5 });
+    const { refused, ...inForce } = { ...reportStatus(world, about).policy };
+    expect(inForce).toEqual({ file: "/etc/rules.yaml", version: policy.version, loadedAt: "wall 5" });
+    expect(refused).toBeNull();
+    const refusal = { atMs: 9, reasons: ["rules.yaml:1:1: is empty"] };
+    const after = reportStatus({ ...world, policyRefusal: refusal }, about);
+    expect(after.policy?.refused).toEqual({ at: "wall 9", reasons: refusal.reasons });
+    expect(statusResponse.parse(after)).toEqual(after);
+    expect(reportStatus(aWorld(), about).policy).toBeNull();
   });
 });

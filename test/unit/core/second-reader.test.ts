@@ -123,6 +123,8 @@ describe("a process that could not be found", () => {
       iommuGroup: 0x65,
       members: [gpu],
       companions: [],
+      bystanders: [],
+      terms: {},
     };
     expect(kindsOf(reduce(fails(idle, step), seen(aProcess())))).toEqual([]);
   });

@@ -65,7 +65,7 @@ describe("a file that is no recording", () => {
       /it has 0000:01:00\.0 twice$/,
     ],
     [
-      '{"schema":"pci-machine/1","devices":[],"protectionFacts":{"needed":1}}',
+      '{"schema":"pci-machine/1","devices":[],"protectionFacts":{"carriers":1}}',
       /its protectionFacts are not those that a capture writes$/,
     ],
     ['{"schema":"pci-machine/1","devices":[],"dma":{"weaknesses":[1]}}', /its dma are not those/],

@@ -8,7 +8,7 @@ import type { Claim } from "./exact-claims.js";
 import type { HeldReason } from "./held.js";
 import { listed, type Outcome } from "./outcome.js";
 import { type Preference, type Rule, type SelectRule, vmsOf } from "./policy.js";
-import { compareBy, type Tastes } from "./preference.js";
+import { byPreference, compareBy, type Tastes } from "./preference.js";
 import type { Scene } from "./scene.js";
 import type { Selection } from "./selection.js";
 import { evaluateSelector } from "./selector.js";
@@ -161,7 +161,7 @@ export class OutcomeFinder {
       return null;
     }
     const isSilent = this.#situation.isSilent(claim.rule, vm, address);
-    const left: Outcome = { kind: "spare", vm, why: "it fits none of the rule's alternatives" };
+    const left: Outcome = { kind: "spare", vm, why: "fits none of its alternatives" };
     return this.#givenTo(vm, address) ?? (isSilent ? { kind: "silent", vm } : left);
   }
 
@@ -180,7 +180,7 @@ export class OutcomeFinder {
       this.#groupObjection(rule, candidate) ??
       (this.#situation.isSettling ? { kind: "settling" as const } : this.#shortage(rule));
     return reason === null
-      ? { kind: "spare", vm, why: "it cannot be had beside what others have" }
+      ? { kind: "spare", vm, why: "cannot be had beside what others have" }
       : { kind: "held", vm, reason };
   }
 
@@ -193,24 +193,27 @@ export class OutcomeFinder {
     const chosen = units.flatMap((unit) => unit.map(({ address }) => address));
     const { rule } = claim;
     const last = units.at(-1);
-    const have = chosen.length === 0 ? `${rule.vm} has enough by other rules` : `it has ${listed(chosen)}`;
+    const have =
+      chosen.length === 0
+        ? `has enough: ${rule.vm} has it by other rules`
+        : `has enough with ${listed(chosen)}`;
     const isInPool = claim.pools[alternative ?? 0]?.includes(candidate) === true;
     if (last === undefined || !isInPool) {
       return have;
     }
-    const reason = this.#groupObjection(rule, candidate);
     const tastes: Tastes = {
       numaNode: this.#situation.numaNodeOf(rule.vm),
       rootsOf: (name) => this.#rootsOf(name),
     };
     const better = rule.prefer.find((entry) => compareBy(entry, last, candidate, tastes) !== 0);
-    const isLiked = better !== undefined && compareBy(better, last, candidate, tastes) > 0;
-    if (isLiked && reason !== null && reason.kind === "iommu-group-blocked") {
-      return `${have}; IOMMU group ${reason.iommuGroup} is not to be had whole`;
+    if (byPreference(rule, tastes)(last, candidate) <= 0) {
+      return `${have} (preferred: ${describePreference(better)})`;
     }
-    return isLiked
-      ? `${have}, so that other rules have their minimum`
-      : `${have}, by preference: ${describePreference(better)}`;
+    // It is liked better than what was taken, and was not taken all the same.
+    const reason = this.#groupObjection(rule, candidate);
+    return reason?.kind === "iommu-group-blocked" || reason?.kind === "iommu-group-unfit"
+      ? `${have}, for IOMMU group ${reason.iommuGroup} cannot be had whole`
+      : `${have}, so that other rules have their minimum`;
   }
 
   #rootsOf(rule: string): ReadonlySet<PciAddress> {

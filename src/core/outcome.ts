@@ -9,7 +9,7 @@ export type Outcome =
   | { readonly kind: "given"; readonly vm: string; readonly rule: string }
   /** The rule wants it and may not or cannot have it. */
   | { readonly kind: "held"; readonly vm: string | null; readonly reason: HeldReason }
-  /** A select rule that has enough, or likes others better. */
+  /** A select rule that has enough, or cannot use it; `why` is the whole sentence. */
   | { readonly kind: "spare"; readonly vm: string; readonly why: string }
   /** The rule says nothing while its VM is down. */
   | { readonly kind: "silent"; readonly vm: string }
@@ -45,7 +45,7 @@ function describeOutcome(outcome: Outcome): string {
     case "held":
       return describeHeld(outcome.reason);
     case "spare":
-      return `does not need it: ${outcome.why}`;
+      return outcome.why;
     case "silent":
       return `says nothing while ${outcome.vm} is down (whenDown: next)`;
     case "unknown":

@@ -66,6 +66,7 @@ const house: Readonly<Record<string, Rule>> = {
       "host/capture",
       "host/pci-names",
       "host/protection-facts",
+      "host/dma-facts",
       "control/client",
       "control/schema",
       "audit/read",
@@ -86,6 +87,8 @@ const exceptions: Readonly<Record<string, readonly string[]>> = {
   "agent/demo": ["sim"],
   "agent/demo-scene": ["sim"],
   "agent/rehearse": ["sim"],
+  "agent/rehearse-cards": ["sim"],
+  "agent/rehearse-stage": ["sim"],
 };
 /** Only these may load the loop, and only by `import()`, so that the one-shot commands stay light. */
 const loopDoor = "agent/entry";

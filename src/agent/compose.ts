@@ -10,6 +10,7 @@ import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
 import { explain } from "../core/explain.js";
 import type { Policy } from "../core/policy.js";
+import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
 import { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
@@ -47,6 +48,8 @@ export interface Ingredients {
   readonly onError: (error: unknown) => void;
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
+  /** What a recorded host stands on and how it keeps devices apart, in place of what can be read below the root. */
+  readonly recorded?: { readonly protectionFacts: ProtectionFacts; readonly dma: DmaSafety };
 }
 
 export interface Composition {
@@ -54,6 +57,8 @@ export interface Composition {
   readonly log: Log;
   /** Posts what is known, looks at the host for the first time, opens the sources and the operator's socket. */
   readonly start: () => Promise<void>;
+  /** Looks at the host, beginning now; resolves when the agent's world shows it. */
+  readonly look: () => Promise<void>;
   /** Begins no new step; resolves when the running ones have ended and everything is on disk. */
   readonly stop: () => Promise<void>;
   /** Lets go of what is still open. */
@@ -127,6 +132,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       closeControl = () => server.close();
       agent.start(first);
     },
+    look: async () => agent.post([await eye.look("rescan")]),
     stop: async () => {
       await Promise.all([agent.stop(), closeControl()]);
       await chronicle.end();
@@ -140,13 +146,17 @@ function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
   return { kind: "intents-read", holds, intents, isDamaged: areIntentsLost };
 }
 
-function hostLook({ root, folder, edge, io }: Ingredients, policy: () => Policy): HostLook {
+function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () => Policy): HostLook {
   const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
     scan: () => scanner.scan(),
-    protections: (devices) =>
-      readProtections(root, devices, { folders: [folder.path], operator: policy().protect }),
-    dma: () => readDmaSafety(root),
+    protections: async (devices) => {
+      const operator = policy().protect;
+      return recorded === undefined
+        ? readProtections(root, devices, { folders: [folder.path], operator })
+        : protect(devices, recorded.protectionFacts, { operator });
+    },
+    dma: () => (recorded === undefined ? readDmaSafety(root) : recorded.dma),
     now: edge.now,
   };
 }

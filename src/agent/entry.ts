@@ -1,11 +1,15 @@
 /** The door through which the command line reaches the loop; loaded only by the commands that need it. */
+import { formatIssues } from "../config/load.js";
 import type { ExitCode } from "../core/exit-code.js";
 import { EXIT } from "../core/exit-code.js";
+import type { RehearsalReport } from "../core/rehearsal.js";
 import { openIntents } from "../host/intents.js";
 import { openStateFolder } from "../host/state-folder.js";
 import { demo } from "./demo.js";
 import { processEdge } from "./main.js";
 import type { AgentOptions } from "./options.js";
+import { type RehearsalHooks, rehearse } from "./rehearse.js";
+import { type RehearsalRequest, readScript } from "./rehearse-files.js";
 import { runProcess } from "./run.js";
 
 /** Runs the agent to its end and gives the exit code. */
@@ -20,6 +24,38 @@ export async function runAgent(options: AgentOptions): Promise<ExitCode> {
 /** Shows the main job on a simulated host. */
 export async function runDemo(version: string, print: (line: string) => void): Promise<ExitCode> {
   return demo(processEdge(version), print);
+}
+
+/** How a rehearsal has ended. */
+export type RehearsalEnd =
+  | { readonly kind: "played"; readonly report: RehearsalReport }
+  /** A file is not good: every complaint, for people. */
+  | { readonly kind: "bad-file"; readonly complaints: string }
+  /** By a signal. */
+  | { readonly kind: "called-off" };
+
+/** Rehearses what the request names. @throws {HostError} {@link RehearsalError} */
+export async function runRehearsal(
+  version: string,
+  request: RehearsalRequest,
+  hooks: Pick<RehearsalHooks, "onNotes" | "onEvent">,
+): Promise<RehearsalEnd> {
+  const edge = processEdge(version);
+  const script = await readScript(request);
+  if (!script.ok) {
+    return { kind: "bad-file", complaints: formatIssues(script.error) };
+  }
+  const stop = new AbortController();
+  void edge.stopSignal().then(() => stop.abort());
+  try {
+    const report = await rehearse(script.value, edge, { ...hooks, signal: stop.signal });
+    return { kind: "played", report };
+  } catch (error) {
+    if (stop.signal.aborted) {
+      return { kind: "called-off" };
+    }
+    throw error;
+  }
 }
 
 /** Goes on without the holds that were lost with a damaged intents file. Refused while an agent runs. */

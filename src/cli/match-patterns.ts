@@ -1,7 +1,6 @@
 /** The arguments of `pciplug match` as a selector, and the way back from what is wrong with it to the argument. Pure. */
 import { printable } from "../base/printable.js";
 import type { RawSelector, SelectorIssue } from "../core/selector.js";
-import type { FactWishes } from "../core/wishes.js";
 
 interface Pattern {
   /** The way to its value in the selector. */
@@ -28,13 +27,6 @@ export function parsePatterns(args: readonly string[]): Patterns {
     put(raw, keys, values.length === 1 ? (values[0] ?? "") : values);
   }
   return { patterns, raw };
-}
-
-/** What has to be read beyond a plain look for these patterns to have an answer. */
-export function wishesOfPatterns({ patterns }: Patterns): FactWishes {
-  const after = (key: string) =>
-    patterns.flatMap(({ keys }) => (keys.includes(key) ? [keys.slice(keys.indexOf(key) + 1).join(".")] : []));
-  return { serial: after("serial").length > 0, udev: after("udev").length > 0, attributes: after("sysfs") };
 }
 
 /** The issue as lines for a terminal: what, the argument, a caret below the character, what to write instead. */

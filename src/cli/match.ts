@@ -9,7 +9,7 @@ import { hostRoot } from "../host/root.js";
 import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
-import { describeSelectorIssue, parsePatterns, wishesOfPatterns } from "./match-patterns.js";
+import { describeSelectorIssue, parsePatterns } from "./match-patterns.js";
 
 interface MatchOptions extends InventoryOptions {
   readonly json?: boolean;
@@ -48,7 +48,7 @@ export function matchCommand(io: CliIo): Command {
         io.exit(EXIT.usage);
         return;
       }
-      const inventory = await loadInventory({ ...options, wishes: wishesOfPatterns(patterns) });
+      const inventory = await loadInventory({ ...options, wishes: compiled.value.wishes });
       const hits = hitsOf(compiled.value, inventory, options.root);
       const lines =
         options.json === true ? [renderJson(jsonOf(args, inventory, hits))] : render(inventory, hits);
@@ -77,8 +77,9 @@ function hitsOf(selector: Selector, { devices }: Inventory, root: string): reado
   });
 }
 
-function unknownKeys({ keys }: SelectorVerdict): string[] {
-  return keys.filter(({ verdict }) => verdict === "unknown").map(({ key }) => key);
+/** The keys without an answer, each with what is not known. */
+function unknownsOf({ keys }: SelectorVerdict): { readonly key: string; readonly why: string }[] {
+  return keys.flatMap(({ key, verdict, why }) => (verdict === "unknown" ? [{ key, why: why ?? key }] : []));
 }
 
 function jsonOf(patterns: readonly string[], { source, protections }: Inventory, hits: readonly Hit[]) {
@@ -93,7 +94,7 @@ function jsonOf(patterns: readonly string[], { source, protections }: Inventory,
     matches: hits.filter(({ said }) => said.verdict === "match").map(shown),
     unknown: hits
       .filter(({ said }) => said.verdict === "unknown")
-      .map((hit) => ({ ...shown(hit), unknownKeys: unknownKeys(hit.said) })),
+      .map((hit) => ({ ...shown(hit), unknownKeys: unknownsOf(hit.said) })),
   };
 }
 
@@ -105,7 +106,11 @@ function render({ protections }: Inventory, hits: readonly Hit[]): string[] {
     [...DEVICE_COLUMNS, "NOTE", "NAME"],
     hits.map(({ device, names, said, leftAlone }) => {
       const notes = [
-        said.verdict === "unknown" ? `unknown: ${unknownKeys(said).join(", ")}` : "",
+        said.verdict === "unknown"
+          ? `unknown: ${unknownsOf(said)
+              .map(({ why }) => why)
+              .join(", ")}`
+          : "",
         protectionNote(protections.get(device.address)),
         leftAlone === null ? "" : `left alone by a rule of wildcards only: ${leftAlone}`,
       ];

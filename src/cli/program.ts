@@ -13,6 +13,7 @@ import { explainCommand } from "./explain.js";
 import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
+import { rehearseCommand } from "./rehearse.js";
 import { reloadCommand } from "./reload.js";
 import { resolveCommand } from "./resolve.js";
 import { stateCommand } from "./state.js";
@@ -42,6 +43,7 @@ export function buildProgram(io: CliIo, version: string): Command {
     captureCommand(io, version),
     reloadCommand(io),
     stateCommand(io),
+    rehearseCommand(io, version),
     demoCommand(io, version),
   ]) {
     program.addCommand(command);
@@ -105,6 +107,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "agent.not-root": EXIT.notPermitted,
   "agent.no-iommu": EXIT.unavailable,
   "qmp.recording-failed": EXIT.notPermitted,
+  "rehearsal.impossible": EXIT.badFile,
 };
 
 /** The exit code of something thrown; what nobody foresaw is a bug. */

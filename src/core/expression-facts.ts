@@ -47,14 +47,18 @@ export function typeOfFact(key: FactKey): FactType {
   return FLAGS.includes(key) ? "bool" : "string";
 }
 
-/** The variables of one device. Only what is used is made, and read only when the expression comes to it. */
+/** The variables of one device, as far as they are used. Reading one that is not known throws FactUnknownError. */
 export function variablesOf(device: SelectableDevice, uses: FactUses): Record<string, unknown> {
   const variables: Record<string, unknown> = {};
   for (const key of uses.keys) {
-    define(variables, key, () => readFact(key, device));
+    put(variables, key, valueOfFact(key, device), () => whyUnknown(key, device));
   }
-  define(variables, "udev", () => propertiesOf(device, uses.udev));
-  define(variables, "sysfs", () => attributesOf(device, uses.sysfs));
+  if (uses.udev.length > 0) {
+    put(variables, "udev", propertiesOf(device, uses.udev), () => UDEV_UNFINISHED);
+  }
+  if (uses.sysfs.length > 0) {
+    variables["sysfs"] = attributesOf(device, uses.sysfs);
+  }
   return variables;
 }
 
@@ -78,11 +82,11 @@ export function isMapName(name: string): name is MapName {
   return MAP_NAMES.includes(name as MapName);
 }
 
-function readFact(key: FactKey, device: SelectableDevice): FactValue {
+function valueOfFact(key: FactKey, device: SelectableDevice): FactValue | undefined {
   const fact = factOf(key, device);
   // Four digits say nothing about the programming interface; comparing them with six would answer no for "not known".
   if (fact === undefined || (key === "class" && fact?.length === 4)) {
-    throw new FactUnknownError(whyUnknown(key, device));
+    return undefined;
   }
   switch (typeOfFact(key)) {
     case "int":
@@ -94,29 +98,38 @@ function readFact(key: FactKey, device: SelectableDevice): FactValue {
   }
 }
 
-function propertiesOf(device: SelectableDevice, names: readonly string[]): Record<string, unknown> {
+function propertiesOf(
+  device: SelectableDevice,
+  names: readonly string[],
+): Record<string, unknown> | undefined {
   if (device.udev === undefined) {
-    throw new FactUnknownError(UDEV_UNFINISHED);
+    return undefined;
   }
   const known = names.map((name) => [name, udevFactOf(name, device)] as const);
   return Object.fromEntries(known.filter(([, fact]) => typeof fact === "string"));
 }
 
+/** Attributes are read one by one, so that one of them may be known where another is not. */
 function attributesOf(device: SelectableDevice, names: readonly string[]): Record<string, unknown> {
   const attributes: Record<string, unknown> = {};
   for (const name of names) {
     const fact = sysfsFactOf(name, device);
-    if (fact === undefined) {
-      define(attributes, name, () => {
-        throw new FactUnknownError(whyAttributeUnknown(name));
-      });
-    } else if (fact !== null) {
-      attributes[name] = fact;
+    if (fact !== null) {
+      put(attributes, name, fact, () => whyAttributeUnknown(name));
     }
   }
   return attributes;
 }
 
-function define(target: Record<string, unknown>, name: string, get: () => unknown): void {
-  Object.defineProperty(target, name, { get, enumerable: true, configurable: true });
+function put(target: Record<string, unknown>, name: string, value: unknown, why: () => string): void {
+  if (value !== undefined) {
+    target[name] = value;
+    return;
+  }
+  Object.defineProperty(target, name, {
+    enumerable: true,
+    get: () => {
+      throw new FactUnknownError(why());
+    },
+  });
 }

@@ -37,6 +37,7 @@ interface Reader {
   at: number;
 }
 
+const LONGEST_REGEX = 200;
 const LONGEST_FIELD_PATTERN = 120;
 const MOST_REPEATS = 8;
 const FOLD_PREFIX = "(?i)";
@@ -57,14 +58,15 @@ class Refused extends Error {
 
 /** Translates the expression of one field into a pattern over that field. */
 export function translateNovaRegex(field: NovaField, regex: string): Result<string, RegexRefusal> {
+  if (regex.length > LONGEST_REGEX) {
+    return err({ kind: "not-expressible", message: `has more than ${LONGEST_REGEX} characters` });
+  }
   const isFolded = regex.startsWith(FOLD_PREFIX);
   // Addresses are in lower case, so that ignoring case is asking for lower case.
   const text = isFolded ? foldCase(regex.slice(FOLD_PREFIX.length)) : regex;
   try {
     const glob = readWhole({ text, width: WIDTHS[field], at: 0 });
-    return glob.length > LONGEST_FIELD_PATTERN
-      ? err({ kind: "not-expressible", message: "would be too long a pattern" })
-      : ok(glob);
+    return ok(glob);
   } catch (error) {
     if (error instanceof Refused) {
       return err(error.refusal);
@@ -102,6 +104,9 @@ function readSequence(reader: Reader): Part {
     const atom = readAtom(reader);
     const part = repeat(atom, readCount(reader), reader.width);
     glob += part.glob;
+    if (glob.length > LONGEST_FIELD_PATTERN) {
+      throw inexpressible("would be too long a pattern");
+    }
     min += part.min;
   }
   return { glob, min };

@@ -8,6 +8,7 @@
  */
 
 import { err, ok, type Result } from "../base/result.js";
+import { compileAddressPattern } from "./address-pattern.js";
 import { type NovaField, translateNovaRegex } from "./nova-regex.js";
 import type { RawSelector } from "./selector.js";
 
@@ -121,7 +122,10 @@ function translateAddress(address: unknown): Translated<RawSelector> {
     // Nova looks the function up by the very texts: it finds it only where they are spelled as sysfs spells them.
     isSingle &&= new RegExp(`^[0-9a-f]{${FIELDS[field].digits}}$`).test(written);
   }
-  return ok(withFunctionsOf(join(patterns), isSingle));
+  const joined = join(patterns);
+  return compileAddressPattern(joined).ok
+    ? ok(withFunctionsOf(joined, isSingle))
+    : refuse("not-expressible", "address", "would be too long a pattern");
 }
 
 /** The text form: up to three fields from the right, then the function; what is missing or empty is any. */

@@ -67,15 +67,7 @@ export class HostNetwork {
         isGrounded: false,
       });
     }
-    for (const [name, folder] of this.#folders) {
-      const flags = Number(readTextIfAny(join(folder, "flags")) ?? 0);
-      if ((flags & UP) !== 0 && functionsOn(folder).length > 0) {
-        this.#notes.use(this.#interface(name), "a network link that is up", {
-          level: "soft",
-          isGrounded: false,
-        });
-      }
-    }
+    this.#upOnes();
   }
 
   #readInterfaces(): void {
@@ -125,6 +117,23 @@ export class HostNetwork {
       functions: functionsOn(folder),
       otherwise: ["network"],
     }));
+  }
+
+  /** Interfaces that are up and nothing more. What such a one stands on is up by itself, so it need not be followed. */
+  #upOnes(): void {
+    for (const [name, folder] of this.#folders) {
+      const functions = functionsOn(folder);
+      const isKnown = functions.length === 0 || this.#notes.isUsed(`net/${name}`);
+      if (!isKnown && (Number(readTextIfAny(`${folder}/flags`) ?? 0) & UP) !== 0) {
+        const id = this.#notes.carrier(`link/${name}`, () => ({
+          label: name,
+          on: [],
+          functions,
+          otherwise: [],
+        }));
+        this.#notes.use(id, "a network link that is up", { level: "soft", isGrounded: false });
+      }
+    }
   }
 
   /** Interfaces with an address that reaches further than the link. */

@@ -42,8 +42,10 @@ export async function gatherOpeners(
 /** Names of the block devices among the open files of a process. @throws when they cannot be listed. */
 function openedBy(root: HostRoot, pid: number, shown: ReadonlySet<string>): ReadonlySet<string> {
   const names = new Set<string>();
-  for (const fd of namesIn(root.proc(pid, "fd"))) {
-    const target = linkOf(root.proc(pid, "fd", fd));
+  const folder = root.proc(pid, "fd");
+  for (const fd of namesIn(folder)) {
+    // Tens of thousands on a busy host: their names, the kernel's own numbers, are not checked again.
+    const target = linkOf(`${folder}/${fd}`);
     // In sysfs `!` stands for a slash.
     const name = target.startsWith("/dev/") ? target.slice("/dev/".length).replaceAll("/", "!") : "";
     if (shown.has(name)) {

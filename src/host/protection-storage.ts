@@ -17,6 +17,9 @@ import { behindLink, namesIn, realPathOf, textIfThere } from "./sysfs-tree.js";
 /** File systems that list in /sys/fs the block devices on which they are mounted, in whatever mount namespace. */
 const LISTED_BY_DEVICE = ["ext4", "xfs", "f2fs", "erofs"];
 
+/** Only these can be made of other block devices; asking a thousand disks would cost more than all else together. */
+const VIRTUAL = /\/virtual\/block\//;
+
 export class HostStorage {
   readonly blocks: BlockDevices;
   readonly #root: HostRoot;
@@ -131,11 +134,12 @@ export class HostStorage {
     }
   }
 
-  /** Whatever is held by another block device is in use, mounted or not. */
+  /** Whatever is put together of others is in use, mounted or not. */
   #stacks(): void {
     for (const name of namesIn(this.#root.blockDevices())) {
-      for (const holder of namesIn(join(this.#root.blockClass(name), "holders"))) {
-        const id = this.blocks.byName(holder);
+      const folder = behindLink(this.#root.blockClass(name)) ?? "";
+      if (VIRTUAL.test(folder) && namesIn(join(folder, "slaves")).length > 0) {
+        const id = this.blocks.byName(name);
         if (!this.#notes.isUsed(id)) {
           this.#notes.use(id, "a stacked device");
         }

@@ -51,5 +51,12 @@ export function realPathOf(path: string): string | undefined {
 
 /** Every PCI function on the way to a thing in /sys/devices. */
 export function functionsOn(path: string): PciAddress[] {
-  return path.split("/").flatMap((segment) => parseAddress(segment) ?? []);
+  const found: PciAddress[] = [];
+  for (const segment of path.split("/")) {
+    const address = parseAddress(segment);
+    if (address !== undefined) {
+      found.push(address);
+    }
+  }
+  return found;
 }

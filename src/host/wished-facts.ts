@@ -11,6 +11,7 @@ import { clearTimeout, setImmediate as nextTurn, setTimeout } from "node:timers"
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { isBridge } from "../core/pci-class.js";
+import { attributeRefusal } from "../core/sysfs-name.js";
 import type { FactWishes } from "../core/wishes.js";
 import type { StaticFacts } from "./device-facts.js";
 import type { KernelIo } from "./kernel-io.js";
@@ -29,9 +30,6 @@ const MOST_LOOKS_LEFT_OUT = 64;
 /** More than this is no attribute that a pattern could be about (semantics.md 3). */
 const ATTRIBUTE_CAP = 4_096;
 const UDEV_ENTRY_CAP = 65_536;
-/** Files that block, change the device, or are no text (semantics.md 3), whichever folder they stand in. */
-const REFUSED = /(^|\/)(uevent|driver_override|config|rom|vpd|resource\w*|remove|reset\w*|rescan)$/;
-const ATTRIBUTE = /^[a-z0-9_]+(\/[a-z0-9_]+)?$/;
 /** Devices looked at between two turns of the event loop. */
 const SLICE = 64;
 
@@ -75,7 +73,7 @@ export class WishedFactsReader {
     devices: readonly StaticFacts[],
     wishes: FactWishes,
   ): Promise<ReadonlyMap<PciAddress, WishedFacts>> {
-    const names = wishes.attributes.filter((name) => ATTRIBUTE.test(name) && !REFUSED.test(name));
+    const names = wishes.attributes.filter((name) => attributeRefusal(name) === undefined);
     if (!wishes.serial && !wishes.udev && names.length === 0) {
       this.#memories = new Map();
       return new Map();

@@ -32,6 +32,16 @@ export interface SimCard {
   readonly bootVga?: boolean;
   readonly physfn?: string;
   readonly label?: string;
+  /** Name of the physical slot that it sits in. */
+  readonly slot?: string;
+  /** PCIe device serial number as lspci writes it, `00-11-22-ff-ff-33-44-55`. */
+  readonly serial?: string;
+  /** Sum of its memory BARs, in bytes. */
+  readonly memory?: number;
+  /** What udev's rules set, besides the path. */
+  readonly udev?: Readonly<Record<string, string>>;
+  /** More attributes of its sysfs folder, by name. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /**
    * The network interface that its host driver makes; `null`: none that can be seen, as if it were in another network
    * namespace. Left out: a network controller gets one that is down.
@@ -68,6 +78,30 @@ export function isBridge(card: SimCard): boolean {
   return card.class?.startsWith("06") === true;
 }
 
+/** The same cards, each behind what it hangs on: its bridge, and the physical function of a VF. */
+export function inPlugOrder(cards: readonly SimCard[]): SimCard[] {
+  const byAddress = new Map(cards.map((card) => [card.address, card]));
+  const ordered = new Set<SimCard>();
+  const met = new Set<string>();
+  const place = (card: SimCard): void => {
+    // A recording may be nonsense: a card that hangs on itself is met only once.
+    if (!met.has(card.address)) {
+      met.add(card.address);
+      for (const above of [card.parent, card.physfn]) {
+        const support = above == null ? undefined : byAddress.get(above);
+        if (support !== undefined) {
+          place(support);
+        }
+      }
+      ordered.add(card);
+    }
+  };
+  for (const card of cards) {
+    place(card);
+  }
+  return [...ordered];
+}
+
 /**
  * The cards of a recorded machine, parents before their children.
  * A function whose IOMMU group was not recorded gets none, so that nothing is claimed that nobody saw.
@@ -81,13 +115,7 @@ export function cardsOf(recording: MachineRecording): SimCard[] {
     );
   }
   const known = new Set(recording.devices.map((device) => device["address"]));
-  const cards = recording.devices.map((device) => cardOf(device, known));
-  const depths = new Map(cards.map((card) => [card.address, card]));
-  const depth = (card: SimCard): number => {
-    const parent = card.parent == null ? undefined : depths.get(card.parent);
-    return parent === undefined ? 0 : depth(parent) + 1;
-  };
-  return cards.sort((left, right) => depth(left) - depth(right));
+  return inPlugOrder(recording.devices.map((device) => cardOf(device, known)));
 }
 
 function cardOf(device: Readonly<Record<string, unknown>>, known: ReadonlySet<unknown>): SimCard {

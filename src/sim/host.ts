@@ -69,7 +69,14 @@ export class SimHost {
     this.#hasIommu = options.hasIommu !== false;
     this.proc = new ProcTree(tree);
     this.#udev =
-      options.hasUdev === false ? undefined : new UdevTree(tree, this.#timers, options.udevDelayMs ?? 0);
+      options.hasUdev === false
+        ? undefined
+        : new UdevTree(
+            tree,
+            this.#timers,
+            options.udevDelayMs ?? 0,
+            (address) => this.#machine.cardAt(address)?.udev ?? {},
+          );
     this.#machine = new SimMachine(tree, (action, address) => this.#emit({ action, address }));
     this.vfio = this.#machine.vfio;
     for (const driver of options.drivers ?? ["vfio-pci"]) {
@@ -134,6 +141,11 @@ export class SimHost {
       throw new SimulationError(`cannot find card ${address}: the slot is empty`);
     }
     return card;
+  }
+
+  /** Whether there is a card at an address. */
+  hasCard(address: string): boolean {
+    return this.#machine.cardAt(addressOf(address)) !== undefined;
   }
 
   /** Name of the driver that has the card; `null` for none. (While it is stuck in unbind: still the old one.) */

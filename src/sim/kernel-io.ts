@@ -68,7 +68,7 @@ export class SimKernelIo implements KernelIo {
       }
     }
     try {
-      return { kind: "done", text: this.#tree.read(logical) };
+      return { kind: "done", text: this.#tree.readBytes(logical) };
     } catch {
       return failed("read", logical, "ENOENT");
     }

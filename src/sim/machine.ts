@@ -60,6 +60,10 @@ export class SimMachine {
     return [...this.#cards.values()];
   }
 
+  cardAt(address: PciAddress): SimCard | undefined {
+    return this.#cards.get(address);
+  }
+
   isLeaving(address: PciAddress): boolean {
     return this.#leaving.has(address);
   }
@@ -232,6 +236,6 @@ export class SimMachine {
   }
 
   #cardOf(state: DriverState): SimCard {
-    return this.#cards.get(state.address) ?? { address: state.address };
+    return this.cardAt(state.address) ?? { address: state.address };
   }
 }

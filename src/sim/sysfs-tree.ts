@@ -5,8 +5,9 @@
  * Lays out what host/scan reads. Decides nothing. Unlike the real sysfs an ordinary folder sends inotify events
  * (facts.md 10): what a watcher sees here proves nothing about sysfs.
  */
-import type { PciAddress } from "../core/address.js";
+import { type PciAddress, slotOf } from "../core/address.js";
 import { addressOf, type SimCard } from "./card.js";
+import { configSpace, resourceText } from "./config-space.js";
 import type { Tree } from "./tree.js";
 
 const BUS = "/sys/bus/pci";
@@ -48,6 +49,12 @@ export class SysfsTree {
     this.#folders.set(address, folder);
     for (const [name, text] of attributes(card)) {
       this.#tree.write(`${folder}/${name}`, text);
+    }
+    if (card.serial !== undefined) {
+      this.#tree.writeBytes(`${folder}/config`, configSpace(card));
+    }
+    if (card.slot !== undefined) {
+      this.#tree.write(`${BUS}/slots/${card.slot}/address`, `${slotOf(address)}\n`);
     }
     this.#tree.link(`${folder}/subsystem`, BUS);
     if (card.physfn !== undefined) {
@@ -108,6 +115,7 @@ function attributes(card: SimCard): [string, string][] {
     ["numa_node", `${card.numaNode ?? -1}\n`],
     ["boot_vga", card.bootVga === undefined ? undefined : `${Number(card.bootVga)}\n`],
     ["label", card.label === undefined ? undefined : `${card.label}\n`],
+    ["resource", card.memory === undefined ? undefined : resourceText(card.memory)],
     ["driver_override", "(null)\n"],
     ["modalias", modalias(card)],
     ["uevent", `PCI_CLASS=${(card.class ?? "").toUpperCase()}\nPCI_SLOT_NAME=${card.address}\n`],
@@ -117,6 +125,7 @@ function attributes(card: SimCard): [string, string][] {
     ["remove", ""],
     ["rescan", ""],
     ["reset", ""],
+    ...Object.entries(card.attributes ?? {}).map(([name, value]): [string, string] => [name, `${value}\n`]),
   ];
   return facts.filter((fact): fact is [string, string] => fact[1] !== undefined);
 }

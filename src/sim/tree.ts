@@ -59,6 +59,16 @@ export class Tree {
     writeFileSync(this.real(path), text);
   }
 
+  writeBytes(path: string, bytes: Uint8Array): void {
+    this.folder(dirname(path));
+    writeFileSync(this.real(path), bytes);
+  }
+
+  /** The bytes of a file, each as the character of its number: how the real seam hands them on. */
+  readBytes(path: string): string {
+    return readFileSync(this.real(path), "latin1");
+  }
+
   /** Writes beside and renames, so that a watcher never meets half a file. */
   replace(path: string, text: string): void {
     const draft = `${dirname(path)}/.#${path.slice(path.lastIndexOf("/") + 1)}`;

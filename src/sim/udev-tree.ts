@@ -12,10 +12,18 @@ export class UdevTree {
   readonly #tree: Tree;
   readonly #timers: SimTimers;
   readonly #delayMs: number;
+  readonly #propertiesOf: (address: PciAddress) => Readonly<Record<string, string>>;
   readonly #pending = new Map<PciAddress, PendingDelay>();
   #events = 0;
 
-  constructor(tree: Tree, timers: SimTimers, delayMs: number) {
+  /** `propertiesOf`: what the rules set for a card besides its path. */
+  constructor(
+    tree: Tree,
+    timers: SimTimers,
+    delayMs: number,
+    propertiesOf: (address: PciAddress) => Readonly<Record<string, string>>,
+  ) {
+    this.#propertiesOf = propertiesOf;
     this.#tree = tree;
     this.#timers = timers;
     this.#delayMs = delayMs;
@@ -33,7 +41,9 @@ export class UdevTree {
     const write = (): void => {
       this.#pending.delete(address);
       this.#events += 1;
-      this.#tree.replace(`${DATA}/+pci:${address}`, `I:${this.#events}\nE:ID_PATH=pci-${address}\nV:1\n`);
+      const properties = { ID_PATH: `pci-${address}`, ...this.#propertiesOf(address) };
+      const lines = Object.entries(properties).map(([key, value]) => `E:${key}=${value}\n`);
+      this.#tree.replace(`${DATA}/+pci:${address}`, `I:${this.#events}\n${lines.join("")}V:1\n`);
     };
     if (this.#delayMs === 0) {
       write();

@@ -82,6 +82,22 @@ describe("a file that changes for the better", () => {
     });
   });
 
+  it("takes no card back while the fact that its rule now asks for is yet to be read", async () => {
+    await underFile({ rules: [toBuild(first)] }, async (world, agent) => {
+      await agent.untilIn("build", [first]);
+      const moves = world.movesOf("build").length;
+      const rule = { ...toBuild(first), match: { address: first, sysfs: { vendor: "0x10de" } } };
+      world.write(JSON.stringify({ ...(JSON.parse(world.text(all)) as object), rules: [rule] }));
+      await agent.until("the fact", ({ policy, devices }) => {
+        const device = [...devices.values()].find(({ address }) => address === first);
+        return device?.attributes?.["vendor"] === "0x10de" && policy?.rules[0]?.name === "some";
+      });
+      await agent.rest();
+      expect(agent.heldAs(first)).toEqual([]);
+      expect(world.movesOf("build").length).toBe(moves);
+    });
+  });
+
   it("says nothing when it is only touched", async () => {
     await underFile(all, async (world, agent) => {
       await agent.untilIn("build", cards);

@@ -157,12 +157,22 @@ describe("match", () => {
   it("says what is not known instead of yes or no", async () => {
     const ended = await runProgram(["match", "class=030002", "--host", listing]);
     expect([ended.code, ended.stderr]).toEqual([3, `${NO_FACTS}no device matches\n`]);
-    expect(ended.stdout).toMatch(/unknown: class/);
+    expect(ended.stdout).toMatch(/unknown: programming interface of its class not known/);
     const json = answerIn(await runProgram(["match", "class=030002", "--host", listing, "--json"]));
+    const missing = { key: "class", why: "programming interface of its class not known" };
     expect([json.matches, json.unknown.map(({ unknownKeys }) => unknownKeys)]).toEqual([
       [],
-      [["class"], ["class"]],
+      [[missing], [missing]],
     ]);
+  });
+
+  it("knows every key of a selector, those inside keys and those that cost a read of their own too", async () => {
+    const ended = await match("not.class=bridge", "lspci=-s 00:02", "serial=68-*");
+    expect([ended.code, ended.stdout]).toEqual([
+      3,
+      expect.stringMatching(/^0000:00:02\.0 .* unknown: serial /m),
+    ]);
+    expect((await match("path=0000:00/02.0", "root=none")).code).toBe(0);
   });
 
   it("answers programs in a shape of its own", async () => {

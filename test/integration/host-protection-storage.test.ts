@@ -2,6 +2,10 @@
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { NO_FACTS, protect } from "../../src/core/protection.js";
+import { parseProtectionFacts } from "../../src/core/protection-recording.js";
+import { gatherProtectionFacts } from "../../src/host/protection-facts.js";
+import { scanOnce } from "../../src/host/scan.js";
 import {
   ANY_DISK,
   ANY_NIC,
@@ -155,6 +159,16 @@ describe("storage below what is mounted", () => {
     expect(await host.reasons()).toEqual({ [SHARE]: "it carries / through vda" });
   });
 
+  it("is the volume management device above a disk in a domain of its own", async () => {
+    const host = aProtectedHost().disk(
+      "259:0",
+      "nvme0n1",
+      `${pci(NVME)}/pci10000:e0/10000:e0:06.0/10000:e1:00.0/nvme/nvme0`,
+    );
+    host.mounts("27 1 259:0 / / rw - ext4 /dev/nvme0n1 rw");
+    expect(await host.reasons()).toEqual({ [NVME]: "it carries / through nvme0n1" });
+  });
+
   it("is the USB controller of a stick", async () => {
     const host = aProtectedHost().disk(
       "8:0",
@@ -294,6 +308,19 @@ describe("storage that is in use without a mount", () => {
       [NVME, "it carries /var through nvme0n1p1", true],
       [OTHER_NVME, "it carries the agent's own /var/lib/pciplug/state through nvme1n1", false],
     ]);
+  });
+});
+
+describe("what was found", () => {
+  it("is plain JSON, from which a recording gives the same verdict", async () => {
+    const host = aProtectedHost()
+      .nvmes()
+      .stack("253:0", "dm-0", { nvme1n1: second }, "vg0-root")
+      .mounts("27 1 253:0 / / rw - xfs /dev/mapper/vg0-root rw", "28 27 0:40 / /odd rw - oddfs odd rw");
+    const gathered = await gatherProtectionFacts(host.root);
+    const recorded = parseProtectionFacts(JSON.parse(JSON.stringify(gathered)));
+    expect(recorded).toEqual(gathered);
+    expect(protect(await scanOnce(host.root), recorded ?? NO_FACTS)).toEqual(await host.protections());
   });
 });
 

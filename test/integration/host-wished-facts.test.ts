@@ -1,6 +1,7 @@
 /** Facts that cost a read of their own: read when wished for, once, in children that may hang. */
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { isSameDevice } from "../../src/core/device.js";
 import { type FactWishes, NO_WISHES } from "../../src/core/wishes.js";
@@ -83,6 +84,23 @@ describe("the serial number", () => {
     expect([await readsAfter(16), await readsAfter(1), await readsAfter(64)]).toEqual([2, 3, 3]);
     state.answer = done;
     expect((await scanner.scan())[1]?.serial).toBe("68-05-ca-ff-ff-12-34-56");
+  });
+
+  it("does not hold a look up for longer than a few seconds; the next look reads the rest", async () => {
+    const buses = Array.from({ length: 14 }, (_, index) => (index + 16).toString(16));
+    const sysfs = aSysfs(aFolder(onTestFinished));
+    for (const bus of buses) {
+      sysfs.device({ address: `0000:${bus}:00.0` });
+    }
+    const slow: KernelIo["read"] = () => delay(1_100, done);
+    const scanner = createScanner(sysfs.root, {
+      io: { ...childKernelIo(), read: slow },
+      wishes: () => wishes({ serial: true }),
+    });
+    const known = async () => (await scanner.scan()).filter(({ serial }) => serial !== undefined).length;
+    const first = await known();
+    expect([first > 0, first < buses.length]).toEqual([true, true]);
+    expect(await known()).toBe(buses.length);
   });
 
   it("is read by a child from the real file", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { describeSelectorIssue, parsePatterns, wishesOfPatterns } from "../../../src/cli/match-patterns.js";
+import { describeSelectorIssue, parsePatterns } from "../../../src/cli/match-patterns.js";
 
 function rawOf(...args: readonly string[]): unknown {
   return JSON.parse(JSON.stringify(parsePatterns(args).raw));
@@ -34,20 +34,6 @@ describe("the arguments of match", () => {
   it("do not reach into what every object has", () => {
     expect(Object.keys(parsePatterns(["__proto__.vendor=10de"]).raw)).toEqual(["__proto__"]);
     expect(({} as Record<string, unknown>)["vendor"]).toBeUndefined();
-  });
-
-  it("say what must be read to answer them", () => {
-    const args = ["serial=*", "not.udev.ID_PATH=x", "sysfs.power/control=auto", "sysfs.power_state=D0"];
-    expect(wishesOfPatterns(parsePatterns(args))).toEqual({
-      serial: true,
-      udev: true,
-      attributes: ["power/control", "power_state"],
-    });
-    expect(wishesOfPatterns(parsePatterns(["class=vga"]))).toEqual({
-      serial: false,
-      udev: false,
-      attributes: [],
-    });
   });
 });
 

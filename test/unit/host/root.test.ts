@@ -24,6 +24,11 @@ describe("the host root", () => {
       root.blockDevice("259:1"),
       root.udevDatabase(),
       root.inside("/dev/mapper/root"),
+      root.blockClass("cciss!c0d0"),
+      root.fileSystems("btrfs"),
+      root.deviceClass("tpm"),
+      root.deviceClass("tty", "ttyS0"),
+      root.moduleParameter("vfio_iommu_type1", "allow_unsafe_interrupts"),
     ]).toEqual([
       "/copy/sys/bus/pci/drivers/vfio-pci/unbind",
       "/copy/sys/bus/pci/drivers_probe",
@@ -33,6 +38,11 @@ describe("the host root", () => {
       "/copy/sys/dev/block/259:1",
       "/copy/run/udev/data",
       "/copy/dev/mapper/root",
+      "/copy/sys/class/block/cciss!c0d0",
+      "/copy/sys/fs/btrfs",
+      "/copy/sys/class/tpm",
+      "/copy/sys/class/tty/ttyS0",
+      "/copy/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
     ]);
   });
 

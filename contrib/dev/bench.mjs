@@ -15,7 +15,7 @@ import { hostRoot } from "../../dist/host/root.js";
 import { createScanner } from "../../dist/host/scan.js";
 import { openStateFolder } from "../../dist/host/state-folder.js";
 import { createSimulation } from "../../dist/sim/fleet.js";
-import { benchAssign, manyDevices } from "./bench-assign.js";
+import { benchAssign, manyDevices } from "./bench-assign.mjs";
 
 const DEVICES = 4096;
 const VMS = 16;

@@ -7,22 +7,16 @@
 import type { PciAddress } from "./address.js";
 import type { AssignParts, Shortage } from "./assign-parts.js";
 import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
-import {
-  type Claim,
-  collectExactClaims,
-  type ExactClaims,
-  type ExactVerdict,
-  ownerAmong,
-  priorityOf,
-} from "./exact-claims.js";
-import { type DeviceFindings, type Findings, findingsOf, matchesByRule, openAbove } from "./findings.js";
-import { decideGroups, type GroupDecision, type Owner } from "./groups.js";
-import type { Held, HeldReason } from "./held.js";
+import { type Claim, collectExactClaims, type ExactClaims } from "./exact-claims.js";
+import { settleExact } from "./exact-settlement.js";
+import { type Findings, findingsOf, type MatchesByRule, matchesByRule } from "./findings.js";
+import type { GroupDecision } from "./groups.js";
+import type { Held } from "./held.js";
 import { heldDevices } from "./refusals.js";
-import { collectSelectClaims, type SelectClaim } from "./select-claims.js";
-import { type Forbidden, forbiddenKey, type Selection, select } from "./selection.js";
+import { collectSelectClaims } from "./select-claims.js";
+import { type Forbidden, forbiddenKey, type Selection } from "./selection.js";
 import { type AssignWorld, Situation } from "./situation.js";
+import { chooseSoundly } from "./sound-choice.js";
 import { staying } from "./staying.js";
 import type { Unit } from "./unit.js";
 
@@ -42,7 +36,7 @@ export interface Assignment {
   readonly staying: ReadonlyMap<PciAddress, ReadonlySet<string>>;
 }
 
-/** How often a selection is made again because an IOMMU group turned out not to be takeable. */
+/** How often exact units that lost a member are judged again. */
 const MOST_ROUNDS = 32;
 
 /** Decides which VM each device belongs to. */
@@ -50,9 +44,7 @@ export function assign(world: AssignWorld, findings: Findings = findingsOf(world
   const situation = new Situation(world);
   const matches = matchesByRule(findings);
   const exact = collectExactClaims(situation, matches);
-  const verdicts = settleExact(exact, findings, situation);
-  const claims = collectSelectClaims(situation, findings, matches, verdicts);
-  const { decision, selections, forbidden } = chooseSoundly(claims, verdicts, exact, situation);
+  const { verdicts, selections, forbidden, decision } = settle(exact, findings, matches, situation);
   const shortages = shortagesOf(selections, decision, forbidden);
   const byDevice = new Map(
     decision.units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)),
@@ -70,135 +62,34 @@ export function assign(world: AssignWorld, findings: Findings = findingsOf(world
   };
 }
 
-/** Who gets each device among the exact claims; a unit of several goes to one VM or to nobody. */
-function settleExact(
+/** Exact claims first, then what select rules choose; exact units that lose a member by that are judged again. */
+function settle(
   exact: ExactClaims,
   findings: Findings,
+  matches: MatchesByRule,
   situation: Situation,
-): ReadonlyMap<PciAddress, ExactVerdict> {
-  const verdicts = new Map<PciAddress, ExactVerdict>();
-  for (const [address, claims] of exact) {
-    const verdict = withOpenRules(ownerAmong(claims, situation.keeperOf(address)), findings.get(address));
-    const keeper = selectKeeper(verdict, findings.get(address), situation);
-    verdicts.set(address, keeper === null ? verdict : { kind: "waits", vm: keeper });
-  }
-  for (let isChanged = true; isChanged; ) {
-    isChanged = false;
-    for (const [address, verdict] of verdicts) {
-      const isWhole =
-        verdict.kind !== "owner" ||
-        verdict.claim.unit.every((member) => hasOwner(verdicts, member, verdict.claim));
-      if (!isWhole) {
-        verdicts.set(address, { kind: "nobody" });
-        isChanged = true;
-      }
-    }
-  }
-  return verdicts;
-}
-
-/** A rule of a higher priority that asks for a fact which is not known may yet want the device for another VM. */
-function withOpenRules(verdict: ExactVerdict, found: DeviceFindings | undefined): ExactVerdict {
-  const open = verdict.kind === "owner" ? openAbove(found, verdict.claim.vm, priorityOf(verdict.claim)) : [];
-  return open.length === 0 ? verdict : { kind: "open", rules: open };
-}
-
-/** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
-function selectKeeper(
-  verdict: ExactVerdict,
-  found: DeviceFindings | undefined,
-  situation: Situation,
-): string | null {
-  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
-  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
-    return null;
-  }
-  const { claim } = verdict;
-  const isKept = found.matches.some(
-    ({ rule }) =>
-      rule.mode === "select" &&
-      rule.vm === vm &&
-      !situation.isSilent(rule, vm, found.device.address) &&
-      objectionTo(rule, vm, found.device, situation.world) === null &&
-      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
-  );
-  return isKept ? vm : null;
-}
-
-function hasOwner(
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  member: PciAddress,
-  { vm }: Claim,
-): boolean {
-  const verdict = verdicts.get(member);
-  return verdict?.kind === "owner" && verdict.claim.vm === vm;
-}
-
-/** Chooses, looks at whole IOMMU groups, and chooses again without the units that cannot be taken after all. */
-function chooseSoundly(
-  claims: readonly SelectClaim[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  exact: ExactClaims,
-  situation: Situation,
-): Pick<AssignParts, "decision" | "selections" | "forbidden"> {
-  const forbidden = new Map<string, HeldReason>();
-  const rootsOf = (rule: string) => rootsOfExact(rule, verdicts, situation);
+): Pick<AssignParts, "verdicts" | "selections" | "forbidden" | "decision"> {
+  const broken = new Set<Claim>();
   for (let round = 1; ; round += 1) {
-    const selections = select(claims, situation, forbidden, rootsOf);
-    const owners = ownersOf(selections, verdicts);
-    const decision = decideGroups(owners, exact, situation);
-    const fresh = selections.flatMap(({ claim, units }) =>
-      units.flatMap((unit) => {
-        const key = forbiddenKey(claim.rule, unit);
-        const reason = unit.map((member) => decision.refused.get(member.address)).find(Boolean);
-        return reason === undefined || forbidden.has(key) ? [] : [[key, reason] as const];
-      }),
+    const verdicts = settleExact(exact, broken, findings, situation);
+    const claims = collectSelectClaims(situation, findings, matches, verdicts);
+    const chosen = chooseSoundly(claims, verdicts, exact, situation);
+    const lost = [...verdicts].flatMap(([address, verdict]) =>
+      verdict.kind === "owner" && chosen.decision.parted.has(address) && !isChosen(address, chosen.selections)
+        ? [verdict.claim]
+        : [],
     );
-    if (fresh.length === 0 || round === MOST_ROUNDS) {
-      return { decision, selections, forbidden };
+    if (lost.length === 0 || round === MOST_ROUNDS) {
+      return { verdicts, ...chosen };
     }
-    for (const [key, reason] of fresh) {
-      forbidden.set(key, reason);
+    for (const claim of lost) {
+      broken.add(claim);
     }
   }
 }
 
-function rootsOfExact(
-  rule: string,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  situation: Situation,
-): ReadonlySet<PciAddress> {
-  const roots = new Set<PciAddress>();
-  for (const [address, verdict] of verdicts) {
-    const root = situation.world.devices.get(address)?.root;
-    if (verdict.kind === "owner" && verdict.claim.rule.name === rule && typeof root === "string") {
-      roots.add(root);
-    }
-  }
-  return roots;
-}
-
-/** What was chosen goes before exact claims of a lower priority; the others were no candidates. */
-function ownersOf(
-  selections: readonly Selection[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-): ReadonlyMap<PciAddress, Owner> {
-  const owners = new Map<PciAddress, Owner>();
-  for (const [address, verdict] of verdicts) {
-    if (verdict.kind === "owner" && verdict.claim.vm !== null) {
-      const { rule, vm, unit } = verdict.claim;
-      owners.set(address, { rule, vm, unit });
-    }
-  }
-  for (const { claim, units } of selections) {
-    for (const members of units) {
-      const unit = members.map((member) => member.address);
-      for (const address of unit) {
-        owners.set(address, { rule: claim.rule, vm: claim.rule.vm, unit });
-      }
-    }
-  }
-  return owners;
+function isChosen(address: PciAddress, selections: readonly Selection[]): boolean {
+  return selections.some(({ units }) => units.flat().some((member) => member.address === address));
 }
 
 function shortagesOf(
@@ -210,14 +101,18 @@ function shortagesOf(
     if (alternative !== null) {
       return [];
     }
-    const { rule, pools, given } = claim;
+    const { rule, pools } = claim;
     const pool = (pools[0] ?? []).filter((unit) => !forbidden.has(forbiddenKey(rule, unit)));
     const ownerOf = (unit: readonly Device[]) =>
       unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
     const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);
-    const holders = [...new Set(others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`))].sort();
+    const chosen = others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`);
+    const fixed = [...claim.objections.values()].flatMap((reason) =>
+      reason.kind === "outranked" ? [`${reason.vm} (rule ${reason.rule})`] : [],
+    );
+    const holders = [...new Set([...fixed, ...chosen])].sort();
     const free = pool.filter((unit) => ownerOf(unit) === undefined).length;
     const needed = rule.alternatives[0]?.count.min ?? 0;
-    return [{ rule: rule.name, vm: rule.vm, needed, found: given + units.length + free, holders }];
+    return [{ rule: rule.name, vm: rule.vm, needed, found: units.length + free, holders }];
   });
 }

@@ -1,7 +1,7 @@
 /**
  * What the rules say about each device, before anybody's moment, IOMMU group or neighbour is looked at.
  */
-import type { PciAddress } from "./address.js";
+import { compareAddresses, type PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
@@ -22,7 +22,7 @@ export interface DeviceFindings {
   readonly open: readonly RankedRule[];
 }
 
-/** The devices that any rule speaks of, in the order of the inventory. */
+/** The devices that any rule speaks of, in address order. */
 export type Findings = ReadonlyMap<PciAddress, DeviceFindings>;
 
 /** Rule -> the devices that match it for certain, in the order of the inventory. */
@@ -94,7 +94,7 @@ export class FindingsCache {
     }
     const known = new Map<PciAddress, { device: Device; found: DeviceFindings | null }>();
     const findings = new Map<PciAddress, DeviceFindings>();
-    for (const [address, device] of policy === null ? [] : devices) {
+    for (const [address, device] of policy === null ? [] : inAddressOrder(devices)) {
       const before = this.#known.get(address);
       const now = before?.device === device ? before : { device, found: this.#find(policy, device) };
       known.set(address, now);
@@ -122,6 +122,18 @@ export class FindingsCache {
       ? null
       : { device, exclusion: exclusionOf(policy, device), matches, open };
   }
+}
+
+/** Looks come in address order; a world that was put together otherwise must not get other answers. */
+function inAddressOrder(devices: World["devices"]): Iterable<readonly [PciAddress, Device]> {
+  let last: PciAddress | undefined;
+  for (const address of devices.keys()) {
+    if (last !== undefined && compareAddresses(last, address) > 0) {
+      return [...devices].sort(([a], [b]) => compareAddresses(a, b));
+    }
+    last = address;
+  }
+  return devices;
 }
 
 /** Whether `never` or `allow` keeps the device from every rule. What is not known excludes (semantics.md 2). */

@@ -26,8 +26,8 @@ export interface SelectClaim {
   readonly objections: ReadonlyMap<PciAddress, HeldReason>;
   /** For each alternative: the units that it may take. */
   readonly pools: readonly (readonly (readonly Device[])[])[];
-  /** How many units its VM has already by exact claims; they count. */
-  readonly given: number;
+  /** Devices that its VM gets by exact claims anyway: they count, and come before all others. */
+  readonly given: ReadonlySet<PciAddress>;
 }
 
 /** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
@@ -56,26 +56,27 @@ function collect(
   const { devices, drifted } = meantBy(rule, situation, matches);
   const objections = new Map(drifted);
   const fit: Device[] = [];
-  const given = new Set<string>();
+  const given = new Set<PciAddress>();
   for (const device of devices.filter(({ address }) => !situation.isSilent(rule, rule.vm, address))) {
-    const verdict = verdicts.get(device.address);
+    const { address } = device;
+    const verdict = verdicts.get(address);
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
-    const objection = isGiven
-      ? null
-      : (candidateObjection(rule, device, situation, verdict) ??
-        openObjection(rule, findings.get(device.address), situation));
+    const objection =
+      candidateObjection(rule, device, situation, verdict) ??
+      (isGiven ? null : openObjection(rule, findings.get(address), situation));
+    if (objection !== null) {
+      objections.set(address, objection);
+      continue;
+    }
+    fit.push(device);
     if (isGiven) {
-      given.add(unitKey(situation.topology.unitOf(device, rule)));
-    } else if (objection === null) {
-      fit.push(device);
-    } else {
-      objections.set(device.address, objection);
+      given.add(address);
     }
   }
   const pools = rule.alternatives.map((alternative) =>
     poolOf(rule, alternative, fit, situation, objections, verdicts),
   );
-  return { ranked, rule, objections, pools, given: given.size };
+  return { ranked, rule, objections, pools, given };
 }
 
 function meantBy(rule: SelectRule, situation: Situation, matches: MatchesByRule): Pinned {
@@ -99,7 +100,10 @@ function candidateObjection(
   if (hold !== undefined && situation.keeperOf(device.address) !== rule.vm) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };
   }
-  return objectionTo(rule, rule.vm, device, world, isNamed) ?? rivalObjection(rule, verdict);
+  return (
+    objectionTo(rule, rule.vm, device, world, isNamed) ??
+    rivalObjection(rule, verdict, situation.keeperOf(device.address))
+  );
 }
 
 /** What a rule of a higher priority may yet want is not chosen anew; what the VM has already it keeps. */
@@ -115,24 +119,22 @@ function openObjection(
 }
 
 /** Exact claims are fixed before select rules of their own or a lower priority choose. */
-function rivalObjection(rule: SelectRule, verdict: ExactVerdict | undefined): HeldReason | null {
-  if (
-    verdict === undefined ||
-    verdict.kind === "nobody" ||
-    verdict.kind === "waits" ||
-    verdict.kind === "open"
-  ) {
+function rivalObjection(
+  rule: SelectRule,
+  verdict: ExactVerdict | undefined,
+  keeper: string | undefined,
+): HeldReason | null {
+  if (verdict?.kind !== "owner" && verdict?.kind !== "conflict") {
+    return null;
+  }
+  if (verdict.kind === "owner" && verdict.claim.vm === rule.vm) {
     return null;
   }
   const claims = verdict.kind === "owner" ? [verdict.claim] : verdict.claims;
   const [strongest] = claims;
-  const mayTake =
-    strongest === undefined || (rule.priority > priorityOf(strongest) && (!isKept(verdict) || rule.preempt));
+  const isInTheWay = verdict.kind === "owner" && keeper === verdict.claim.vm && !rule.preempt;
+  const mayTake = strongest === undefined || (rule.priority > priorityOf(strongest) && !isInTheWay);
   return mayTake ? null : outrankedBy(strongest, verdict);
-}
-
-function isKept(verdict: ExactVerdict): boolean {
-  return verdict.kind === "owner" && verdict.isKept;
 }
 
 function outrankedBy(claim: Claim, verdict: ExactVerdict): HeldReason {

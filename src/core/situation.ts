@@ -66,9 +66,11 @@ export class Situation {
     return this.#leases.get(address)?.vm;
   }
 
-  /** Devices that VMs have, in no order. */
-  leased(): Iterable<Lease> {
-    return this.#leases.values();
+  /** The VM that has a device by this rule; a lease by a rule that is not in the file any more speaks for any. */
+  keeperBy(rule: Rule, address: PciAddress): string | undefined {
+    const lease = this.#leases.get(address);
+    const isOwn = lease?.rule === rule.name || !this.ranked.some((entry) => entry.rule.name === lease?.rule);
+    return isOwn ? lease?.vm : undefined;
   }
 
   /** Whether a rule says nothing now, because its VM is down and it says `whenDown: next`. */

@@ -83,12 +83,11 @@ const inventory = slots.map((entries) =>
     aDevice(`0000:0${bus}:00.${fn}`, { ...facts, iommuGroup }),
   ),
 );
-/** IOMMU groups that do not span slots: one for a card, or one for each function. */
+/** Each function in an IOMMU group of its own, as with ACS. */
 const orderlyInventory = slots.map((entries) =>
-  entries.map(({ bus, fn, group: choice, ...facts }) => {
-    const iommuGroup = (choice + bus) % 2 === 0 ? bus * 10 : bus * 10 + 1 + fn;
-    return aDevice(`0000:0${bus}:00.${fn}`, { ...facts, iommuGroup });
-  }),
+  entries.map(({ bus, fn, group: _, ...facts }) =>
+    aDevice(`0000:0${bus}:00.${fn}`, { ...facts, iommuGroup: bus * 10 + fn }),
+  ),
 );
 
 /** Select rules get VMs of their own. */
@@ -183,9 +182,9 @@ describe("assign, whatever the modes", () => {
     );
   });
 
-  // To preempt is to change what is. Where IOMMU groups span slots, or several select rules count what a VM has by a
-  // batch rule as well, a choice may be made anew once before it rests.
-  it("changes nothing once everything that it said is done, where IOMMU groups keep to a slot", () => {
+  // To preempt is to change what is. Where several members of an IOMMU group must be chosen together one by one, or
+  // several select rules count what a VM has by a batch rule as well, a choice may be made anew once before it rests.
+  it("changes nothing once everything that it said is done, where each function has its IOMMU group", () => {
     fc.assert(
       fc.property(orderlyInventory, rules, (devices, wanted) => {
         const all = wanted.map((rule) => apart({ ...rule, preempt: false }));

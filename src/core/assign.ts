@@ -5,208 +5,115 @@
  * order events came in. What a VM has already in this boot it keeps while its rule allows it (semantics.md 4).
  */
 import type { PciAddress } from "./address.js";
-import type { Shortage } from "./assign-parts.js";
-import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
-import {
-  type Claim,
-  collectExactClaims,
-  type ExactClaims,
-  type ExactVerdict,
-  ownerAmong,
-  priorityOf,
-} from "./exact-claims.js";
-import { type DeviceFindings, type Findings, findingsOf, matchesByRule } from "./findings.js";
-import { decideGroups, type GroupDecision, type Owner } from "./groups.js";
-import type { Held } from "./held.js";
-import { heldDevices } from "./refusals.js";
-import { collectSelectClaims, type SelectClaim } from "./select-claims.js";
-import { forbiddenKey, type Selection, select } from "./selection.js";
-import { type AssignWorld, Situation } from "./situation.js";
-import { staying } from "./staying.js";
-import type { Unit } from "./unit.js";
-
-export interface Assignment {
-  /** Sorted by the address of the first member. */
-  readonly units: readonly Unit[];
-  /** Device -> unit, for the members of every unit. */
-  readonly byDevice: ReadonlyMap<PciAddress, Unit>;
-  /** Devices that rules speak of but that nobody gets, sorted by address. */
-  readonly held: readonly Held[];
-  /** What the rules say about every device that any of them speaks of. */
-  readonly findings: Findings;
-  readonly exact: ExactClaims;
-  readonly selections: readonly Selection[];
-  readonly shortages: readonly Shortage[];
-  /** Device -> the VMs that need not give it back, should they have it. */
-  readonly staying: ReadonlyMap<PciAddress, ReadonlySet<string>>;
-}
-
-/** How often a selection is made again because an IOMMU group turned out not to be takeable. */
-const MOST_ROUNDS = 32;
+import { type Assignment, joinDecisions } from "./assignment.js";
+import { type Decision, decide } from "./decision.js";
+import { isInForce } from "./eligibility.js";
+import { type Findings, FindingsCache, findingsOf } from "./findings.js";
+import { type Island, Islands } from "./islands.js";
+import { type AssignWorld, isGraceOver, Situation } from "./situation.js";
 
 /** Decides which VM each device belongs to. */
 export function assign(world: AssignWorld, findings: Findings = findingsOf(world)): Assignment {
-  const situation = new Situation(world);
-  const matches = matchesByRule(findings);
-  const exact = collectExactClaims(situation, matches);
-  const verdicts = settleExact(exact, findings, situation);
-  const claims = collectSelectClaims(situation, matches, verdicts);
-  const { decision, selections } = chooseSoundly(claims, verdicts, exact, situation);
-  const shortages = shortagesOf(selections, decision);
-  const byDevice = new Map(
-    decision.units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)),
-  );
-  const parts = { situation, findings, exact, verdicts, selections, decision, shortages };
+  return new AssignmentCache().of(world, findings);
+}
+
+/** An island's decision, and the part of the world that it was made from. */
+interface Decided {
+  readonly part: AssignWorld;
+  readonly decision: Decision;
+}
+
+/**
+ * Assignments of one world after the other: only islands on which something has changed are decided again. The answer
+ * is that of {@link assign}.
+ */
+export class AssignmentCache {
+  readonly #findings = new FindingsCache();
+  readonly #islands = new Islands();
+  #common: readonly unknown[] = [];
+  #decided: ReadonlyMap<Island, Decided> = new Map();
+
+  of(world: AssignWorld, findings: Findings = this.#findings.of(world)): Assignment {
+    const climate = climateOf(world);
+    const common = factsOf(climate);
+    const known = isSameList(this.#common, common) ? this.#decided : new Map<Island, Decided>();
+    const decided = new Map<Island, Decided>();
+    for (const island of this.#islands.of(world, findings)) {
+      const before = known.get(island);
+      const isKnown = before !== undefined && isUnchanged(before.part, island, world);
+      decided.set(island, isKnown ? before : decideOn(island, partOf(world, climate, island), findings));
+    }
+    this.#common = common;
+    this.#decided = decided;
+    const decisions = Array.from(decided.values(), ({ decision }) => decision);
+    return joinDecisions(decisions, findings);
+  }
+}
+
+function decideOn({ addresses, rules }: Island, part: AssignWorld, all: Findings): Decided {
+  const findings = pick(all, addresses);
+  const ranked = new Map(rules.map((entry) => [entry.rank, entry]));
+  for (const { matches } of findings.values()) {
+    for (const entry of matches) {
+      ranked.set(entry.rank, entry);
+    }
+  }
+  const inOrder = [...ranked.values()].sort((a, b) => a.rank - b.rank);
+  return { part, decision: decide(new Situation(part, inOrder), findings) };
+}
+
+/** What all islands have in common. */
+type Climate = Omit<AssignWorld, "devices" | "protections" | "leases">;
+
+/** Without what no decision looks at: VMs that are up or unknown, and all of them where no rule says `whenDown: next`. */
+function climateOf({ policy, dma, holds, intents, vms, nowMs, inventoryMovedMs }: AssignWorld): Climate {
+  const isHeeded = policy?.rules.some(({ whenDown }) => whenDown === "next") === true;
+  const absent = isHeeded ? [...vms].filter(([, status]) => status.kind === "absent") : [];
+  return { policy, dma, holds, intents, vms: new Map(absent), nowMs, inventoryMovedMs };
+}
+
+/** Two climates are the same when these are; time counts only by what it has ended. */
+function factsOf({ policy, dma, holds, intents, vms, nowMs, inventoryMovedMs }: Climate): readonly unknown[] {
+  return [
+    ...[policy, dma, holds, intents.pins, intents.orders, intents.quarantines, inventoryMovedMs === null],
+    ...intents.reservations.filter((entry) => isInForce(entry, nowMs)),
+    ...Array.from(vms, ([vm, status]) => `${vm} ${isGraceOver({ policy, nowMs }, status)}`),
+  ];
+}
+
+function partOf(world: AssignWorld, climate: Climate, { addresses }: Island): AssignWorld {
   return {
-    units: decision.units,
-    byDevice,
-    held: heldDevices(parts),
-    findings,
-    exact,
-    selections,
-    shortages,
-    staying: staying(parts),
+    ...climate,
+    devices: pick(world.devices, addresses),
+    protections: pick(world.protections, addresses),
+    leases: pick(world.leases, addresses),
   };
 }
 
-/** Who gets each device among the exact claims; a unit of several goes to one VM or to nobody. */
-function settleExact(
-  exact: ExactClaims,
-  findings: Findings,
-  situation: Situation,
-): ReadonlyMap<PciAddress, ExactVerdict> {
-  const verdicts = new Map<PciAddress, ExactVerdict>();
-  for (const [address, claims] of exact) {
-    const verdict = ownerAmong(claims, situation.keeperOf(address));
-    const keeper = selectKeeper(verdict, findings.get(address), situation);
-    verdicts.set(address, keeper === null ? verdict : { kind: "waits", vm: keeper });
-  }
-  for (let isChanged = true; isChanged; ) {
-    isChanged = false;
-    for (const [address, verdict] of verdicts) {
-      const isWhole =
-        verdict.kind !== "owner" ||
-        verdict.claim.unit.every((member) => hasOwner(verdicts, member, verdict.claim));
-      if (!isWhole) {
-        verdicts.set(address, { kind: "nobody" });
-        isChanged = true;
-      }
+function pick<Value>(
+  map: ReadonlyMap<PciAddress, Value>,
+  addresses: readonly PciAddress[],
+): ReadonlyMap<PciAddress, Value> {
+  const picked = new Map<PciAddress, Value>();
+  for (const address of addresses) {
+    const value = map.get(address);
+    if (value !== undefined) {
+      picked.set(address, value);
     }
   }
-  return verdicts;
+  return picked;
 }
 
-/** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
-function selectKeeper(
-  verdict: ExactVerdict,
-  found: DeviceFindings | undefined,
-  situation: Situation,
-): string | null {
-  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
-  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
-    return null;
-  }
-  const { claim } = verdict;
-  const isKept = found.matches.some(
-    ({ rule }) =>
-      rule.mode === "select" &&
-      rule.vm === vm &&
-      !situation.isSilent(rule, vm, found.device.address) &&
-      objectionTo(rule, vm, found.device, situation.world) === null &&
-      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
+/** Whether the devices of the island, and what is noted of each, are the very same as in its part of an earlier world. */
+function isUnchanged(part: AssignWorld, { addresses }: Island, world: AssignWorld): boolean {
+  return addresses.every(
+    (address) =>
+      part.devices.get(address) === world.devices.get(address) &&
+      part.protections.get(address) === world.protections.get(address) &&
+      part.leases.get(address) === world.leases.get(address),
   );
-  return isKept ? vm : null;
 }
 
-function hasOwner(
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  member: PciAddress,
-  { vm }: Claim,
-): boolean {
-  const verdict = verdicts.get(member);
-  return verdict?.kind === "owner" && verdict.claim.vm === vm;
-}
-
-/** Chooses, looks at whole IOMMU groups, and chooses again without the units that cannot be taken after all. */
-function chooseSoundly(
-  claims: readonly SelectClaim[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  exact: ExactClaims,
-  situation: Situation,
-): { readonly decision: GroupDecision; readonly selections: readonly Selection[] } {
-  const forbidden = new Set<string>();
-  const rootsOf = (rule: string) => rootsOfExact(rule, verdicts, situation);
-  for (let round = 1; ; round += 1) {
-    const selections = select(claims, situation, forbidden, rootsOf);
-    const owners = ownersOf(selections, verdicts);
-    const decision = decideGroups(owners, exact, situation);
-    const refused = selections.flatMap(({ claim, units }) =>
-      units
-        .filter((unit) => unit.some((member) => decision.refused.has(member.address)))
-        .map((unit) => ({ claim, unit })),
-    );
-    const fresh = refused.filter(({ claim, unit }) => !forbidden.has(forbiddenKey(claim.rule, unit)));
-    if (fresh.length === 0 || round === MOST_ROUNDS) {
-      return { decision, selections };
-    }
-    for (const { claim, unit } of fresh) {
-      forbidden.add(forbiddenKey(claim.rule, unit));
-    }
-  }
-}
-
-function rootsOfExact(
-  rule: string,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  situation: Situation,
-): ReadonlySet<PciAddress> {
-  const roots = new Set<PciAddress>();
-  for (const [address, verdict] of verdicts) {
-    const root = situation.world.devices.get(address)?.root;
-    if (verdict.kind === "owner" && verdict.claim.rule.name === rule && typeof root === "string") {
-      roots.add(root);
-    }
-  }
-  return roots;
-}
-
-/** What was chosen goes before exact claims of a lower priority; the others were no candidates. */
-function ownersOf(
-  selections: readonly Selection[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-): ReadonlyMap<PciAddress, Owner> {
-  const owners = new Map<PciAddress, Owner>();
-  for (const [address, verdict] of verdicts) {
-    if (verdict.kind === "owner" && verdict.claim.vm !== null) {
-      const { rule, vm, unit } = verdict.claim;
-      owners.set(address, { rule, vm, unit });
-    }
-  }
-  for (const { claim, units } of selections) {
-    for (const members of units) {
-      const unit = members.map((member) => member.address);
-      for (const address of unit) {
-        owners.set(address, { rule: claim.rule, vm: claim.rule.vm, unit });
-      }
-    }
-  }
-  return owners;
-}
-
-function shortagesOf(selections: readonly Selection[], decision: GroupDecision): readonly Shortage[] {
-  return selections.flatMap(({ claim, alternative, units }) => {
-    if (alternative !== null) {
-      return [];
-    }
-    const { rule, pools, given } = claim;
-    const pool = pools[0] ?? [];
-    const ownerOf = (unit: readonly Device[]) =>
-      unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
-    const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);
-    const holders = [...new Set(others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`))].sort();
-    const free = pool.filter((unit) => ownerOf(unit) === undefined).length;
-    const needed = rule.alternatives[0]?.count.min ?? 0;
-    return [{ rule: rule.name, vm: rule.vm, needed, found: given + units.length + free, holders }];
-  });
+function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((entry, index) => entry === b[index]);
 }

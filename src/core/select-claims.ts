@@ -1,7 +1,6 @@
 /** Select rules: what each of them could have, and why not what else it matches. Who gets what is selection.ts. */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
 import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
 import type { MatchesByRule } from "./findings.js";
 import type { HeldReason } from "./held.js";
@@ -80,13 +79,12 @@ function candidateObjection(
   verdict: ExactVerdict | undefined,
   isNamed = true,
 ): HeldReason | null {
-  const { world } = situation;
-  const hold = holdOn(world, rule.vm, device.address);
+  const hold = holdOn(situation.world, rule.vm, device.address);
   // What the VM has let go of is not chosen anew for it; what is still leased to it stays its own.
   if (hold !== undefined && situation.keeperOf(device.address) !== rule.vm) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };
   }
-  return objectionTo(rule, rule.vm, device, world, isNamed) ?? rivalObjection(rule, verdict);
+  return situation.objectionTo(rule, rule.vm, device, isNamed) ?? rivalObjection(rule, verdict);
 }
 
 /** Exact claims are fixed before select rules of their own or a lower priority choose. */

@@ -1,7 +1,8 @@
 /** The public face of `pciplug`: the decisions, for whoever wants to make them without the agent. */
 export { formatIssues, parseConfig } from "./config/load.js";
 export { compareAddresses, type PciAddress, parseAddress } from "./core/address.js";
-export { type Assignment, assign } from "./core/assign.js";
+export { assign } from "./core/assign.js";
+export type { Assignment } from "./core/assignment.js";
 export type { Device } from "./core/device.js";
 export {
   compileAddressPattern,

@@ -17,14 +17,12 @@ import { vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   let portsUsed = 0;
-  return scene.assignment.units
-    .filter((unit) => unit.vm === vm)
-    .flatMap((unit) => {
-      const missing = unit.members.filter((address) => scene.taken.get(address)?.vm !== vm);
-      const moves = unitMoves(scene, unit, missing, portsUsed);
-      portsUsed += moves.some(wantsPortSoon) ? missing.length : 0;
-      return moves;
-    });
+  return (scene.assignment.byVm.get(vm) ?? []).flatMap((unit) => {
+    const missing = unit.members.filter((address) => scene.taken.get(address)?.vm !== vm);
+    const moves = unitMoves(scene, unit, missing, portsUsed);
+    portsUsed += moves.some(wantsPortSoon) ? missing.length : 0;
+    return moves;
+  });
 }
 
 /** A unit that moves now or after a short rest has its ports kept; one that waits for something else has not. */

@@ -5,114 +5,115 @@
  * order events came in. What a VM has already in this boot it keeps while its rule allows it (semantics.md 4).
  */
 import type { PciAddress } from "./address.js";
-import type { AssignParts, Shortage } from "./assign-parts.js";
-import type { Device } from "./device.js";
-import { type Claim, collectExactClaims, type ExactClaims } from "./exact-claims.js";
-import { settleExact } from "./exact-settlement.js";
-import { type Findings, findingsOf, type MatchesByRule, matchesByRule } from "./findings.js";
-import type { GroupDecision } from "./groups.js";
-import type { Held } from "./held.js";
-import { heldDevices } from "./refusals.js";
-import { collectSelectClaims } from "./select-claims.js";
-import { type Forbidden, forbiddenKey, type Selection } from "./selection.js";
-import { type AssignWorld, Situation } from "./situation.js";
-import { chooseSoundly } from "./sound-choice.js";
-import { staying } from "./staying.js";
-import type { Unit } from "./unit.js";
-
-export interface Assignment {
-  /** Sorted by the address of the first member. */
-  readonly units: readonly Unit[];
-  /** Device -> unit, for the members of every unit. */
-  readonly byDevice: ReadonlyMap<PciAddress, Unit>;
-  /** Devices that rules speak of but that nobody gets, sorted by address. */
-  readonly held: readonly Held[];
-  /** What the rules say about every device that any of them speaks of. */
-  readonly findings: Findings;
-  readonly exact: ExactClaims;
-  readonly selections: readonly Selection[];
-  readonly shortages: readonly Shortage[];
-  /** Device -> the VMs that need not give it back, should they have it. */
-  readonly staying: ReadonlyMap<PciAddress, ReadonlySet<string>>;
-}
-
-/** How often exact units that lost a member are judged again. */
-const MOST_ROUNDS = 32;
+import { type Assignment, joinDecisions } from "./assignment.js";
+import { type Decision, decide } from "./decision.js";
+import { isInForce } from "./eligibility.js";
+import { type Findings, FindingsCache, findingsOf } from "./findings.js";
+import { type Island, Islands } from "./islands.js";
+import { type AssignWorld, isGraceOver, Situation } from "./situation.js";
 
 /** Decides which VM each device belongs to. */
 export function assign(world: AssignWorld, findings: Findings = findingsOf(world)): Assignment {
-  const situation = new Situation(world);
-  const matches = matchesByRule(findings);
-  const exact = collectExactClaims(situation, matches);
-  const { verdicts, selections, forbidden, decision } = settle(exact, findings, matches, situation);
-  const shortages = shortagesOf(selections, decision, forbidden);
-  const byDevice = new Map(
-    decision.units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)),
-  );
-  const parts = { situation, findings, exact, verdicts, selections, forbidden, decision, shortages };
-  return {
-    units: decision.units,
-    byDevice,
-    held: heldDevices(parts),
-    findings,
-    exact,
-    selections,
-    shortages,
-    staying: staying(parts),
-  };
+  return new AssignmentCache().of(world, findings);
 }
 
-/** Exact claims first, then what select rules choose; exact units that lose a member by that are judged again. */
-function settle(
-  exact: ExactClaims,
-  findings: Findings,
-  matches: MatchesByRule,
-  situation: Situation,
-): Pick<AssignParts, "verdicts" | "selections" | "forbidden" | "decision"> {
-  const broken = new Set<Claim>();
-  for (let round = 1; ; round += 1) {
-    const verdicts = settleExact(exact, broken, findings, situation);
-    const claims = collectSelectClaims(situation, findings, matches, verdicts);
-    const chosen = chooseSoundly(claims, verdicts, exact, situation);
-    const lost = [...verdicts].flatMap(([address, verdict]) =>
-      verdict.kind === "owner" && chosen.decision.parted.has(address) && !isChosen(address, chosen.selections)
-        ? [verdict.claim]
-        : [],
-    );
-    if (lost.length === 0 || round === MOST_ROUNDS) {
-      return { verdicts, ...chosen };
+/** An island's decision, and the part of the world that it was made from. */
+interface Decided {
+  readonly part: AssignWorld;
+  readonly decision: Decision;
+}
+
+/**
+ * Assignments of one world after the other: only islands on which something has changed are decided again. The answer
+ * is that of {@link assign}.
+ */
+export class AssignmentCache {
+  readonly #findings = new FindingsCache();
+  readonly #islands = new Islands();
+  #common: readonly unknown[] = [];
+  #decided: ReadonlyMap<Island, Decided> = new Map();
+
+  of(world: AssignWorld, findings: Findings = this.#findings.of(world)): Assignment {
+    const climate = climateOf(world);
+    const common = factsOf(climate);
+    const known = isSameList(this.#common, common) ? this.#decided : new Map<Island, Decided>();
+    const decided = new Map<Island, Decided>();
+    for (const island of this.#islands.of(world, findings)) {
+      const before = known.get(island);
+      const isKnown = before !== undefined && isUnchanged(before.part, island, world);
+      decided.set(island, isKnown ? before : decideOn(island, partOf(world, climate, island), findings));
     }
-    for (const claim of lost) {
-      broken.add(claim);
-    }
+    this.#common = common;
+    this.#decided = decided;
+    const decisions = Array.from(decided.values(), ({ decision }) => decision);
+    return joinDecisions(decisions, findings);
   }
 }
 
-function isChosen(address: PciAddress, selections: readonly Selection[]): boolean {
-  return selections.some(({ units }) => units.flat().some((member) => member.address === address));
+function decideOn({ addresses, rules }: Island, part: AssignWorld, all: Findings): Decided {
+  const findings = pick(all, addresses);
+  const ranked = new Map(rules.map((entry) => [entry.rank, entry]));
+  for (const { matches } of findings.values()) {
+    for (const entry of matches) {
+      ranked.set(entry.rank, entry);
+    }
+  }
+  const inOrder = [...ranked.values()].sort((a, b) => a.rank - b.rank);
+  return { part, decision: decide(new Situation(part, inOrder), findings) };
 }
 
-function shortagesOf(
-  selections: readonly Selection[],
-  decision: GroupDecision,
-  forbidden: Forbidden,
-): readonly Shortage[] {
-  return selections.flatMap(({ claim, alternative, units }) => {
-    if (alternative !== null) {
-      return [];
+/** What all islands have in common. */
+type Climate = Omit<AssignWorld, "devices" | "protections" | "leases">;
+
+/** Without what no decision looks at: VMs that are up or unknown, and all of them where no rule says `whenDown: next`. */
+function climateOf({ policy, dma, holds, intents, vms, nowMs, inventoryMovedMs }: AssignWorld): Climate {
+  const isHeeded = policy?.rules.some(({ whenDown }) => whenDown === "next") === true;
+  const absent = isHeeded ? [...vms].filter(([, status]) => status.kind === "absent") : [];
+  return { policy, dma, holds, intents, vms: new Map(absent), nowMs, inventoryMovedMs };
+}
+
+/** Two climates are the same when these are; time counts only by what it has ended. */
+function factsOf({ policy, dma, holds, intents, vms, nowMs, inventoryMovedMs }: Climate): readonly unknown[] {
+  return [
+    ...[policy, dma, holds, intents.pins, intents.orders, intents.quarantines, inventoryMovedMs === null],
+    ...intents.reservations.filter((entry) => isInForce(entry, nowMs)),
+    ...Array.from(vms, ([vm, status]) => `${vm} ${isGraceOver({ policy, nowMs }, status)}`),
+  ];
+}
+
+function partOf(world: AssignWorld, climate: Climate, { addresses }: Island): AssignWorld {
+  return {
+    ...climate,
+    devices: pick(world.devices, addresses),
+    protections: pick(world.protections, addresses),
+    leases: pick(world.leases, addresses),
+  };
+}
+
+function pick<Value>(
+  map: ReadonlyMap<PciAddress, Value>,
+  addresses: readonly PciAddress[],
+): ReadonlyMap<PciAddress, Value> {
+  const picked = new Map<PciAddress, Value>();
+  for (const address of addresses) {
+    const value = map.get(address);
+    if (value !== undefined) {
+      picked.set(address, value);
     }
-    const { rule, pools } = claim;
-    const pool = (pools[0] ?? []).filter((unit) => !forbidden.has(forbiddenKey(rule, unit)));
-    const ownerOf = (unit: readonly Device[]) =>
-      unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
-    const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);
-    const chosen = others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`);
-    const fixed = [...claim.objections.values()].flatMap((reason) =>
-      reason.kind === "outranked" ? [`${reason.vm} (rule ${reason.rule})`] : [],
-    );
-    const holders = [...new Set([...fixed, ...chosen])].sort();
-    const free = pool.filter((unit) => ownerOf(unit) === undefined).length;
-    const needed = rule.alternatives[0]?.count.min ?? 0;
-    return [{ rule: rule.name, vm: rule.vm, needed, found: units.length + free, holders }];
-  });
+  }
+  return picked;
+}
+
+/** Whether the devices of the island, and what is noted of each, are the very same as in its part of an earlier world. */
+function isUnchanged(part: AssignWorld, { addresses }: Island, world: AssignWorld): boolean {
+  return addresses.every(
+    (address) =>
+      part.devices.get(address) === world.devices.get(address) &&
+      part.protections.get(address) === world.protections.get(address) &&
+      part.leases.get(address) === world.leases.get(address),
+  );
+}
+
+function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((entry, index) => entry === b[index]);
 }

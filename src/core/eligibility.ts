@@ -4,41 +4,37 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import { type Exclusion, exclusionOf } from "./findings.js";
+import type { Exclusion } from "./findings.js";
 import type { HeldReason } from "./held.js";
+import type { Reservation } from "./intent.js";
 import { isBridgeDevice } from "./iommu-group.js";
 import { delicacyOf } from "./pci-class.js";
-import type { Expectation, Policy, Rule } from "./policy.js";
+import type { Expectation, Rule } from "./policy.js";
 import type { World } from "./world.js";
 
 /** What eligibility depends on beside rule and device. */
 export type Circumstances = Pick<World, "protections" | "dma" | "intents" | "nowMs">;
 
 /**
- * Why the rule may not take the device for this VM (`null`: for whichever); `null` when it may. `isNamed`: the device matches the rule itself
- * and does not merely come along with one that does.
+ * Why the rule may not take the device for this VM (`null`: for whichever); `null` when it may. `exclusion`: what
+ * `never` and `allow` say of the device. `isNamed`: it matches the rule itself and does not merely come along.
  */
 export function objectionTo(
   rule: Rule,
   vm: string | null,
   device: Device,
-  circumstances: Circumstances & { readonly policy: Policy | null },
-  isNamed = true,
+  exclusion: Exclusion | null,
+  circumstances: Circumstances,
+  isNamed: boolean,
 ): HeldReason | null {
-  const { policy } = circumstances;
-  const exclusion = policy === null ? null : exclusionOf(policy, device);
   return (
-    (exclusion === null ? null : excluded(exclusion)) ??
+    (exclusion === null ? null : { kind: exclusion }) ??
     (isNamed ? (delicacyObjection(rule, device) ?? expectationObjection(rule.expect, device)) : null) ??
     needObjection(rule, device, circumstances) ??
     intentObjection(vm, device, circumstances) ??
     groupObjection(device) ??
     dmaObjection(rule, circumstances)
   );
-}
-
-function excluded(exclusion: Exclusion): HeldReason {
-  return { kind: exclusion };
 }
 
 /** What the host needs is taken only by a rule that names it, says what it expects, and means it (semantics.md 8). */
@@ -104,9 +100,12 @@ function intentObjection(
 
 /** The reservation in force on a device. */
 export function reservationOn(address: PciAddress, { intents, nowMs }: Pick<World, "intents" | "nowMs">) {
-  return intents.reservations.find(
-    (entry) => entry.address === address && (entry.untilMs === null || entry.untilMs > nowMs),
-  );
+  return intents.reservations.find((entry) => entry.address === address && isInForce(entry, nowMs));
+}
+
+/** Whether a reservation has not ended yet. */
+export function isInForce({ untilMs }: Reservation, nowMs: number): boolean {
+  return untilMs === null || untilMs > nowMs;
 }
 
 function groupObjection({ iommuGroup }: Device): HeldReason | null {

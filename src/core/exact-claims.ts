@@ -5,7 +5,6 @@
 import type { PciAddress } from "./address.js";
 import { classify } from "./classes.js";
 import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
 import type { MatchesByRule } from "./findings.js";
 import { describeHeld, type HeldReason } from "./held.js";
 import { followPins } from "./pinning.js";
@@ -89,7 +88,7 @@ class Collector {
     const { rule } = ranked;
     const byAddress = [...matched].sort(this.#situation.inOrder);
     const objections = new Map(
-      byAddress.map((device) => [device.address, this.#ownObjection(rule, null, device)]),
+      byAddress.map((device) => [device.address, this.#situation.objectionTo(rule, null, device)]),
     );
     const fit = this.#anchorsOf(
       rule,
@@ -130,10 +129,6 @@ class Collector {
     return keeper !== undefined && vmsOf(rule).includes(keeper) ? keeper : null;
   }
 
-  #ownObjection(rule: Rule, vm: string | null, device: Device, isNamed = true): HeldReason | null {
-    return objectionTo(rule, vm, device, this.#situation.world, isNamed);
-  }
-
   /** Adds the claims of a whole unit around a device that matched. */
   add(ranked: RankedRule, vm: string, device: Device): void {
     if (this.#situation.isSilent(ranked.rule, vm, device.address)) {
@@ -143,7 +138,7 @@ class Collector {
     const unit = members.map((member) => member.address);
     const objections = members.map((member) => ({
       member,
-      objection: this.#ownObjection(ranked.rule, vm, member, member === device),
+      objection: this.#situation.objectionTo(ranked.rule, vm, member, member === device),
     }));
     for (const { member, objection } of objections) {
       const other = objections.find((entry) => entry.objection !== null && entry.member !== member);

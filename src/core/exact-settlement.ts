@@ -1,6 +1,5 @@
 /** Who gets each device among the exact claims on it: rank, conflict, what is kept, and units that stay together. */
 import type { PciAddress } from "./address.js";
-import { objectionTo } from "./eligibility.js";
 import { type Claim, type ExactClaims, type ExactVerdict, ownerAmong, priorityOf } from "./exact-claims.js";
 import { type DeviceFindings, type Findings, openAbove } from "./findings.js";
 import type { Situation } from "./situation.js";
@@ -69,7 +68,7 @@ function selectKeeper(
       rule.mode === "select" &&
       situation.keeperBy(rule, found.device.address) === rule.vm &&
       !situation.isSilent(rule, vm, found.device.address) &&
-      objectionTo(rule, vm, found.device, situation.world) === null &&
+      situation.objectionTo(rule, vm, found.device) === null &&
       !(claim.rule.preempt && priorityOf(claim) > rule.priority),
   );
   return isKept ? vm : null;

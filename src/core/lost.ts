@@ -2,7 +2,7 @@
  * Devices in VMs that no rule of their VM claims any more, and how many a change may cost (semantics.md 6).
  */
 import { type PciAddress, qemuIdOf } from "./address.js";
-import type { Assignment } from "./assign.js";
+import type { Assignment } from "./assignment.js";
 import type { HeldReason } from "./held.js";
 import type { Lease } from "./lease.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";

@@ -5,7 +5,8 @@
  */
 import { err, ok, type Result } from "../base/result.js";
 import type { PciAddress } from "./address.js";
-import { type Assignment, assign } from "./assign.js";
+import { assign } from "./assign.js";
+import type { Assignment } from "./assignment.js";
 import { ruleOf } from "./assignment-report.js";
 import { EXIT, type ExitCode, exitCodeOfHeld, weightiest } from "./exit-code.js";
 import { describeHeld, type Held } from "./held.js";

@@ -1,7 +1,7 @@
 /** The world together with what was decided from it: what every part of a plan reads. */
 import type { PciAddress } from "./address.js";
-import { type Assignment, assign } from "./assign.js";
-import { type Findings, FindingsCache } from "./findings.js";
+import { AssignmentCache, assign } from "./assign.js";
+import type { Assignment } from "./assignment.js";
 import type { Held } from "./held.js";
 import { type Occupant, occupants } from "./occupancy.js";
 import type { Step } from "./step.js";
@@ -14,18 +14,18 @@ export interface Scene {
 }
 
 /** Sets the scene of one world from scratch. */
-export function setScene(world: World, findings?: Findings): Scene {
-  return { world, assignment: assign(world, findings), taken: occupants(world) };
+export function setScene(world: World, assignment: Assignment = assign(world)): Scene {
+  return { world, assignment, taken: occupants(world) };
 }
 
 /** Scenes of one world after the other: everybody who asks about the same world gets the same scene. */
 export class SceneCache {
-  readonly #findings = new FindingsCache();
+  readonly #assignments = new AssignmentCache();
   #scene: Scene | null = null;
 
   of(world: World): Scene {
     if (this.#scene?.world !== world) {
-      this.#scene = setScene(world, this.#findings.of(world));
+      this.#scene = setScene(world, this.#assignments.of(world));
     }
     return this.#scene;
   }

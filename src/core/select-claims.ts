@@ -1,7 +1,6 @@
 /** Select rules: what each of them could have, and why not what else it matches. Who gets what is selection.ts. */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
 import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
 import {
   type DeviceFindings,
@@ -94,14 +93,13 @@ function candidateObjection(
   verdict: ExactVerdict | undefined,
   isNamed = true,
 ): HeldReason | null {
-  const { world } = situation;
-  const hold = holdOn(world, rule.vm, device.address);
+  const hold = holdOn(situation.world, rule.vm, device.address);
   // What the VM has let go of is not chosen anew for it; what is still leased to it stays its own.
   if (hold !== undefined && situation.keeperOf(device.address) !== rule.vm) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };
   }
   return (
-    objectionTo(rule, rule.vm, device, world, isNamed) ??
+    situation.objectionTo(rule, rule.vm, device, isNamed) ??
     rivalObjection(rule, verdict, situation.keeperOf(device.address))
   );
 }

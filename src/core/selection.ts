@@ -3,7 +3,7 @@ import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import type { Item } from "./holding.js";
 import { type Choice, choose, type FlexibleClaim, type Option } from "./matching.js";
-import type { SelectRule } from "./policy.js";
+import type { Rule, SelectRule } from "./policy.js";
 import { byPreference } from "./preference.js";
 import { type SelectClaim, unitKey } from "./select-claims.js";
 import type { Situation } from "./situation.js";
@@ -33,8 +33,8 @@ export function select(
 ): readonly Selection[] {
   let roots = rootsOf;
   // A rule may want to be near what another one chooses; that one is decided first, so few rounds are enough.
-  const rounds =
-    1 + claims.filter(({ rule }) => rule.prefer.some((entry) => entry.by === "sameRootAs")).length;
+  const followers = situation.world.policy?.rules.filter(followsAnother) ?? [];
+  const rounds = 1 + (claims.some(({ rule }) => followsAnother(rule)) ? followers.length : 0);
   let selections: readonly Selection[] = [];
   for (let round = 0; round < rounds; round += 1) {
     selections = new Pooling(claims, situation, forbidden, roots).select();
@@ -45,6 +45,10 @@ export function select(
     };
   }
   return selections;
+}
+
+function followsAnother(rule: Rule): boolean {
+  return rule.mode === "select" && rule.prefer.some((entry) => entry.by === "sameRootAs");
 }
 
 /** The numbers behind the names: units as items, functions as atoms, IOMMU groups as clusters, VMs as owners. */

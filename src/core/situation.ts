@@ -1,12 +1,16 @@
-/** The world as `assign` looks at it: rules in rank, neighbours, and who has what already. Made afresh for each world. */
+/** The world as the deciding looks at it, or a part of it: rules in rank, neighbours, and who has what already. */
 import { InvariantError } from "../base/error.js";
 import { compareAddresses, type PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import { objectionTo } from "./eligibility.js";
+import { type Exclusion, exclusionOf } from "./findings.js";
+import type { HeldReason } from "./held.js";
 import { isLeaseOf, type Lease } from "./lease.js";
 import { DEFAULT_TRAITS, type Policy, type Rule } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { compileSelector } from "./selector.js";
 import { Topology } from "./topology.js";
+import type { VmStatus } from "./vm.js";
 import type { World } from "./world.js";
 
 /** What assign depends on. Whether a VM is up matters only to rules that say `whenDown: next`. */
@@ -41,10 +45,12 @@ export class Situation {
   readonly orders: readonly OrderRule[];
   /** Devices that are leased to a VM in this boot, as claimed. */
   readonly #leases: ReadonlyMap<PciAddress, Lease>;
+  readonly #exclusions = new Map<Device, Exclusion | null>();
 
-  constructor(world: AssignWorld) {
+  /** `ranked`: the rules that have a say here. */
+  constructor(world: AssignWorld, ranked = world.policy === null ? [] : rankRules(world.policy)) {
     this.world = world;
-    this.ranked = world.policy === null ? [] : rankRules(world.policy);
+    this.ranked = ranked;
     this.topology = new Topology(world.devices);
     this.#leases = new Map(
       [...world.leases].filter(
@@ -52,6 +58,7 @@ export class Situation {
       ),
     );
     this.orders = world.intents.orders
+      .filter((order) => world.devices.has(order.address))
       .filter((order) => world.policy?.vms.some((vm) => vm.name === order.vm) === true)
       .map(({ address, vm }) => ({ address, vm, rule: orderRule(address, vm) }));
   }
@@ -69,8 +76,17 @@ export class Situation {
   /** The VM that has a device by this rule; a lease by a rule that is not in the file any more speaks for any. */
   keeperBy(rule: Rule, address: PciAddress): string | undefined {
     const lease = this.#leases.get(address);
-    const isOwn = lease?.rule === rule.name || !this.ranked.some((entry) => entry.rule.name === lease?.rule);
+    const isOwn = lease?.rule === rule.name || !this.#isInFile(lease?.rule);
     return isOwn ? lease?.vm : undefined;
+  }
+
+  #isInFile(rule: string | undefined): boolean {
+    return this.world.policy?.rules.some(({ name }) => name === rule) === true;
+  }
+
+  /** Whether a rule may take a device that it matches, for the device's own sake (eligibility.ts). */
+  objectionTo(rule: Rule, vm: string | null, device: Device, isNamed = true): HeldReason | null {
+    return objectionTo(rule, vm, device, this.#exclusionOf(device), this.world, isNamed);
   }
 
   /** Whether a rule says nothing now, because its VM is down and it says `whenDown: next`. */
@@ -79,9 +95,7 @@ export class Situation {
     if (rule.whenDown !== "next" || status?.kind !== "absent") {
       return false;
     }
-    // A VM that restarts must not lose its card on the way: what it has stays its own for the usual grace.
-    const graceMs = this.world.policy?.limits.keepAfterVmGoneMs ?? 0;
-    return this.keeperOf(address) !== vm || this.world.nowMs >= status.sinceMs + graceMs;
+    return this.keeperOf(address) !== vm || isGraceOver(this.world, status);
   }
 
   /** Whether `select` rules still wait for the inventory to come to rest (semantics.md 4). */
@@ -96,6 +110,21 @@ export class Situation {
   numaNodeOf(vm: string): number | undefined {
     return policyVm(this.world.policy, vm)?.numaNode;
   }
+
+  #exclusionOf(device: Device): Exclusion | null {
+    let exclusion = this.#exclusions.get(device);
+    if (exclusion === undefined) {
+      exclusion = this.world.policy === null ? null : exclusionOf(this.world.policy, device);
+      this.#exclusions.set(device, exclusion);
+    }
+    return exclusion;
+  }
+}
+
+/** Whether a VM has been gone for so long that what it has is not kept for it: a restart must not cost it its cards. */
+export function isGraceOver({ policy, nowMs }: Pick<World, "policy" | "nowMs">, status: VmStatus): boolean {
+  const graceMs = policy?.limits.keepAfterVmGoneMs ?? 0;
+  return status.kind === "absent" && nowMs >= status.sinceMs + graceMs;
 }
 
 function policyVm(policy: Policy | null, name: string) {

@@ -1,7 +1,8 @@
 /** Laws of assign over random worlds of every mode (semantics.md 4): order, reboot, stickiness, one VM for a device. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Assignment, assign } from "../../../src/core/assign.js";
+import { assign } from "../../../src/core/assign.js";
+import type { Assignment } from "../../../src/core/assignment.js";
 import type { Device } from "../../../src/core/device.js";
 import type { Lease } from "../../../src/core/lease.js";
 import { DEFAULT_TRAITS, type Rule } from "../../../src/core/policy.js";

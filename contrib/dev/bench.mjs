@@ -11,17 +11,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { compose } from "../../dist/agent/compose.js";
 import { processEdge } from "../../dist/agent/main.js";
 import { parseConfig } from "../../dist/config/load.js";
-import { parseAddress } from "../../dist/core/address.js";
-import { planAll } from "../../dist/core/plan.js";
-import { SceneCache, setScene } from "../../dist/core/scene.js";
-import { emptyWorld } from "../../dist/core/world.js";
 import { hostRoot } from "../../dist/host/root.js";
 import { createScanner } from "../../dist/host/scan.js";
 import { openStateFolder } from "../../dist/host/state-folder.js";
 import { createSimulation } from "../../dist/sim/fleet.js";
+import { benchAssign, manyDevices } from "./bench-assign.mjs";
 
 const DEVICES = 4096;
-const RULES = 200;
 const VMS = 16;
 const PLUGS = 200;
 const STARTS = 5;
@@ -34,6 +30,7 @@ const main = join(repository, "dist/cli/main.js");
 mkdirSync(join(repository, "build"), { recursive: true });
 const scratch = mkdtempSync(join(repository, "build/bench-"));
 
+const hex = (value, digits) => value.toString(16).padStart(digits, "0");
 const round = (value) => Number(value.toPrecision(3));
 const say = (text) => process.stderr.write(`${text}\n`);
 const report = (figure, value, unit, more = {}) =>
@@ -66,44 +63,6 @@ function describeMachine() {
   );
 }
 
-// --- the pure core -----------------------------------------------------------------------------------------------
-
-const hex = (value, digits) => value.toString(16).padStart(digits, "0");
-const addressAt = (index) => `0000:${hex(index >> 4, 2)}:${hex((index >> 1) & 7, 2)}.${index & 1}`;
-const kinds = [
-  ["10de", "2204", "030000"],
-  ["8086", "1572", "020000"],
-  ["144d", "a808", "010802"],
-  ["1002", "740f", "120000"],
-];
-
-function manyDevices() {
-  return Array.from({ length: DEVICES }, (_, index) => {
-    const [vendor, device, code] = kinds[index % kinds.length];
-    const facts = { vendor, device, class: code, driver: "host", iommuGroup: index, numaNode: -1 };
-    return {
-      ...facts,
-      address: parseAddress(addressAt(index)),
-      physfn: null,
-      parent: null,
-      appearance: `${index}`,
-    };
-  });
-}
-
-/** Rules of every kind: exact, by bus with wildcards, by class and vendor; each device is matched by one VM's at most. */
-function manyRules() {
-  return Array.from({ length: RULES }, (_, index) => {
-    const match = [
-      { address: `0000:${hex(index, 2)}:0[0-3].*` },
-      { address: `*:${hex(index, 2)}:??.0`, class: ["vga", "ethernet"] },
-      { address: `0000:${hex(index, 2)}:{04,05}.?`, vendor: "10*" },
-      { address: `0000:${hex(index, 2)}:*`, vendor: ["8086", "144d"], device: "[0-9a-f]5*" },
-    ][index % 4];
-    return { name: `rule-${index}`, match, vm: `vm-${index % VMS}` };
-  });
-}
-
 function policyFor(rules, socketOf, more = {}) {
   const vms = Array.from({ length: VMS }, (_, index) => ({
     name: `vm-${index}`,
@@ -114,66 +73,6 @@ function policyFor(rules, socketOf, more = {}) {
     throw new Error(JSON.stringify(parsed.error));
   }
   return parsed.value.policy;
-}
-
-function runningVm(ports) {
-  const free = Array.from({ length: ports }, (_, index) => ({
-    bus: `rp${index}`,
-    path: `/machine/peripheral/rp${index}`,
-    type: "pcie-root-port",
-    mode: "acpi",
-    state: { kind: "free" },
-    addr: "0",
-  }));
-  const process_ = {
-    pid: 1,
-    startTicks: "1",
-    uid: 0,
-    gid: 0,
-    memlockBytes: null,
-    canLockAnyMemory: true,
-  };
-  const view = { runState: "running", machine: "q35", memoryBytes: 2 ** 30, attached: [] };
-  return { kind: "up", view: { ...view, ports: free, process: process_ } };
-}
-
-function benchPlan() {
-  say(`planning for ${DEVICES} devices and ${RULES} rules ...`);
-  const devices = manyDevices();
-  const world = {
-    ...emptyWorld,
-    nowMs: 1,
-    bootId: "boot",
-    isHostSeen: true,
-    policy: policyFor(manyRules(), (name) => `/run/${name}.sock`),
-    devices: new Map(devices.map((device) => [device.address, device])),
-    vms: new Map(Array.from({ length: VMS }, (_, index) => [`vm-${index}`, runningVm(8)])),
-  };
-  const scratchTimes = Array.from({ length: 7 }, () => timed(() => planAll(world, setScene(world))));
-  const [first] = scratchTimes;
-  const { steps, held } = planAll(world);
-  const about = {
-    devices: DEVICES,
-    rules: RULES,
-    vms: VMS,
-    claimed: setScene(world).assignment.claims.size,
-    steps: steps.length,
-    held: held.length,
-  };
-  report("plan from scratch, first time in the process", first, "ms", about);
-  report("plan from scratch", median(scratchTimes), "ms", { ...about, statistic: "median of 7" });
-
-  const scenes = new SceneCache();
-  scenes.of(world);
-  let current = world;
-  const again = Array.from({ length: 50 }, (_, index) => {
-    const device = devices[(index * 97) % DEVICES];
-    const changed = new Map(current.devices);
-    changed.set(device.address, { ...device, driver: null });
-    current = { ...current, devices: changed };
-    return timed(() => planAll(current, scenes.of(current)));
-  });
-  report("plan after one device changed", median(again), "ms", { ...about, statistic: "median of 50" });
 }
 
 // --- the inventory -----------------------------------------------------------------------------------------------
@@ -408,7 +307,7 @@ async function benchProcess() {
 
 try {
   describeMachine();
-  benchPlan();
+  benchAssign({ report, median, timed, say }, repository);
   await benchScan();
   await benchPlugs();
   await benchProcess();

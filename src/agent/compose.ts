@@ -8,6 +8,7 @@ import type { AuditEntry } from "../audit/record.js";
 import { openAudit } from "../audit/sink.js";
 import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
+import { explain } from "../core/explain.js";
 import type { Policy } from "../core/policy.js";
 import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
@@ -184,6 +185,7 @@ function answersOf(agent: Agent, scenes: SceneCache, about: AgentFacts): Control
   return {
     getStatus: () => reportStatus(agent.world, about, scenes.of(agent.world)),
     getPlan: () => reportPlan(agent.world, "agent", scenes.of(agent.world)),
+    getExplanation: (question) => explain(agent.world, question, "agent", scenes.of(agent.world)),
     reload: async ({ confirm }) => {
       const reading = await agent.reload(confirm === true);
       return reportReload(agent.world, reading, scenes.of(agent.world));

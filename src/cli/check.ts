@@ -1,40 +1,71 @@
-/** `pciplug check`: whether the file is good, and where it is not. */
+/** `pciplug check`: whether the file is good, where it is not, and what on this host is worth a second look. */
 import { Command } from "commander";
+import { printable } from "../base/printable.js";
 import { formatIssues, loadConfig } from "../config/load.js";
 import { EXIT } from "../core/exit-code.js";
+import { lint, type Warning } from "../core/lint.js";
 import type { Policy } from "../core/policy.js";
+import { setScene } from "../core/scene.js";
+import { type InventoryOptions, withInventoryOptions } from "./inventory.js";
 import { type CliIo, DEFAULTS, renderJson } from "./io.js";
+import { lookOffline } from "./offline-world.js";
+
+interface CheckOptions extends InventoryOptions {
+  readonly config: string;
+  readonly strict?: boolean;
+  readonly json?: boolean;
+}
 
 export function checkCommand(io: CliIo): Command {
-  return new Command("check")
+  return withInventoryOptions(new Command("check"))
     .description("validate the file with the rules")
     .argument("[file]", "the file", undefined)
     .option("-c, --config <file>", "the same, as the other commands call it", DEFAULTS.config)
-    .option("--json", "print the issues as JSON")
-    .action(async (file: string | undefined, options: { config: string; json?: boolean }) => {
+    .option("--strict", "look at the host too, and exit with 2 if something there is worth a warning")
+    .option("--json", "print issues and warnings as JSON")
+    .action(async (file: string | undefined, options: CheckOptions) => {
       const path = file ?? options.config;
       const loaded = await loadConfig(path, { trustedUid: io.uid });
-      if (options.json === true) {
-        io.out(
-          renderJson(
-            loaded.ok
-              ? { ok: true, issues: [], remarks: loaded.value.remarks }
-              : { ok: false, issues: loaded.error },
-          ),
-        );
-      } else if (loaded.ok) {
-        io.out(`${path}: ok (${summary(loaded.value.policy)})`);
-        if (loaded.value.remarks.length > 0) {
-          io.err(formatIssues(loaded.value.remarks));
-        }
-      } else {
-        io.err(formatIssues(loaded.error));
+      if (!loaded.ok) {
+        tell(io, options, { ok: false, issues: loaded.error, remarks: [], warnings: [] });
+        io.exit(EXIT.badFile);
+        return;
       }
-      io.exit(loaded.ok ? EXIT.ok : EXIT.badFile);
+      const { policy, remarks } = loaded.value;
+      const isLooking = options.strict === true || options.host !== undefined;
+      const warnings = isLooking ? lint(setScene(await lookOffline(io, options, policy))) : [];
+      if (options.json !== true) {
+        io.out(`${path}: ok (${summary(policy, warnings)})`);
+      }
+      tell(io, options, { ok: true, issues: [], remarks, warnings });
+      io.exit(options.strict === true && warnings.length > 0 ? EXIT.held : EXIT.ok);
     });
 }
 
-function summary(policy: Policy): string {
+type Issues = Parameters<typeof formatIssues>[0];
+
+interface Findings {
+  readonly ok: boolean;
+  readonly issues: Issues;
+  readonly remarks: Issues;
+  readonly warnings: readonly Warning[];
+}
+
+function tell(io: CliIo, { json }: CheckOptions, found: Findings): void {
+  if (json === true) {
+    io.out(renderJson({ schema: "pciplug-check/1", ...found }));
+    return;
+  }
+  for (const issues of [found.issues, found.remarks].filter(({ length }) => length > 0)) {
+    io.err(formatIssues(issues));
+  }
+  for (const { message } of found.warnings) {
+    io.err(printable(`warning: ${message}`));
+  }
+}
+
+function summary(policy: Policy, warnings: readonly Warning[]): string {
   const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  return `${count(policy.vms.length, "VM")}, ${count(policy.rules.length, "rule")}`;
+  const parts = [count(policy.vms.length, "VM"), count(policy.rules.length, "rule")];
+  return [...parts, ...(warnings.length === 0 ? [] : [count(warnings.length, "warning")])].join(", ");
 }

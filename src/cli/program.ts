@@ -9,11 +9,13 @@ import { checkCommand } from "./check.js";
 import { completionCommand } from "./completion.js";
 import { demoCommand } from "./demo.js";
 import { devicesCommand } from "./devices.js";
+import { explainCommand } from "./explain.js";
 import type { CliIo } from "./io.js";
 import { matchCommand } from "./match.js";
 import { planCommand } from "./plan.js";
 import { rehearseCommand } from "./rehearse.js";
 import { reloadCommand } from "./reload.js";
+import { resolveCommand } from "./resolve.js";
 import { stateCommand } from "./state.js";
 import { statusCommand } from "./status.js";
 
@@ -35,6 +37,8 @@ export function buildProgram(io: CliIo, version: string): Command {
     devicesCommand(io),
     matchCommand(io),
     planCommand(io),
+    explainCommand(io),
+    resolveCommand(io),
     checkCommand(io),
     captureCommand(io, version),
     reloadCommand(io),
@@ -87,6 +91,8 @@ export async function runProgram(io: CliIo, version: string, args: readonly stri
 const exitCodes: Readonly<Record<string, number>> = {
   "control.no-agent": EXIT.unavailable,
   "control.timeout": EXIT.unavailable,
+  "control.absent": EXIT.noMatch,
+  "control.unknown": EXIT.usage,
   "control.bad-answer": EXIT.unavailable,
   "control.in-use": EXIT.busy,
   "control.listen-failed": EXIT.unavailable,

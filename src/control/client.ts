@@ -6,7 +6,10 @@
 import { type IncomingMessage, request } from "node:http";
 import type { z } from "zod";
 import { messageOf } from "../base/error.js";
+import type { Question } from "../core/explain.js";
 import { ControlError, type ControlErrorCode, errnoOf, isSocketPath } from "./error.js";
+import { NO_ANSWER_CODES, pathOfQuestion } from "./explain-route.js";
+import { type ExplainResponse, explainResponse } from "./explain-schema.js";
 import {
   errorResponse,
   type PlanResponse,
@@ -35,6 +38,15 @@ export function getStatus(socketPath: string, options: AskOptions = {}): Promise
 /** Asks the agent what it would do now. @throws {ControlError} */
 export function getPlan(socketPath: string, options: AskOptions = {}): Promise<PlanResponse> {
   return ask(socketPath, "/v1/plan", planResponse, options);
+}
+
+/** Asks the agent to explain a device, a VM or a rule. @throws {ControlError} also control.absent, control.unknown */
+export function getExplanation(
+  socketPath: string,
+  question: Question,
+  options: AskOptions = {},
+): Promise<ExplainResponse> {
+  return ask(socketPath, pathOfQuestion(question), explainResponse, options);
 }
 
 /** Has the agent read its file again; `isConfirmed`: what it takes from VMs is meant. @throws {ControlError} */
@@ -123,6 +135,10 @@ function read<T>({ status, text }: Answer, schema: z.ZodType<T>, socketPath: str
   const value = parseJson(text);
   if (status !== 200) {
     const said = errorResponse.safeParse(value);
+    const code = Object.values(NO_ANSWER_CODES).find((entry) => entry === said.data?.error.code);
+    if (code !== undefined) {
+      throw new ControlError(code, said.data?.error.message ?? "", { context: { socketPath } });
+    }
     const why = said.success
       ? `${said.data.error.message} (${said.data.error.code})`
       : `HTTP status ${status}`;

@@ -8,6 +8,10 @@ export type ControlErrorCode =
   | "control.not-permitted"
   /** What answers is no agent, not one of this version, or said no. */
   | "control.bad-answer"
+  /** The agent knows no such device on its host. */
+  | "control.absent"
+  /** The question names nothing that the agent has. */
+  | "control.unknown"
   /** No whole answer in time. */
   | "control.timeout"
   /** Another process listens on the socket already. */

@@ -1,9 +1,10 @@
 /**
- * The verbs of the control socket: two that only tell, and one that reads the operator's file again.
+ * The verbs of the control socket: three that only tell, and one that reads the operator's file again.
  * Every answer is JSON; whatever is not 200 is an {@link ErrorResponse}.
  */
 import { type Context, Hono } from "hono";
 import { AgentError, messageOf } from "../base/error.js";
+import { answerExplain, EXPLAIN_PATH, type ExplainSource } from "./explain-route.js";
 import {
   type ErrorResponse,
   type PlanResponse,
@@ -14,7 +15,7 @@ import {
 } from "./schema.js";
 
 /** Where the answers come from: the agent's newest world. */
-export interface ControlSource {
+export interface ControlSource extends ExplainSource {
   readonly getStatus: () => StatusResponse;
   readonly getPlan: () => PlanResponse;
   /** Reads the operator's file again. */
@@ -43,6 +44,8 @@ export function buildRoutes(source: ControlSource): Hono {
     app.get(path, (context) => context.json(source[verb]()));
     app.all(path, (context) => wrongMethod(context, "GET, HEAD"));
   }
+  app.get(EXPLAIN_PATH, (context) => answerExplain(context, source));
+  app.all(EXPLAIN_PATH, (context) => wrongMethod(context, "GET, HEAD"));
   app.post(RELOAD, async (context) => {
     const request = readRequest(await context.req.text());
     return request === null
@@ -54,7 +57,7 @@ export function buildRoutes(source: ControlSource): Hono {
   });
   app.all(RELOAD, (context) => wrongMethod(context, "POST"));
   app.notFound((context) => {
-    const known = [...Object.keys(TELLING), RELOAD].join(", ");
+    const known = [...Object.keys(TELLING), EXPLAIN_PATH, RELOAD].join(", ");
     const message = `cannot ${context.req.method} ${context.req.path}: no such path, there are ${known}`;
     return context.json(failure("control.not-found", message), 404);
   });

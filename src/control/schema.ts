@@ -3,7 +3,7 @@
  * Versioned; keys are only ever added within a version, and a client passes over keys that it does not know.
  */
 import { z } from "zod";
-import { SOURCE_NAMES } from "../core/policy.js";
+import { RULE_MODES, SOURCE_NAMES } from "../core/policy.js";
 
 const attached = z.object({
   /** The host's address; `null` for a device that is not passed through from an address. */
@@ -15,7 +15,8 @@ const attached = z.object({
   ours: z.boolean(),
 });
 
-const vm = z.object({
+/** A VM as it was last seen. */
+export const vm = z.object({
   name: z.string(),
   state: z.enum(["unknown", "absent", "unreachable", "up"]),
   runState: z.string().optional(),
@@ -39,7 +40,30 @@ const device = z.object({
   held: z.string().nullable(),
 });
 
-const held = z.object({
+/** A device and the VM that is to have it. */
+export const assignment = z.object({
+  address: z.string(),
+  vm: z.string(),
+  rule: z.string(),
+  /** The VM has it and keeps it, though a fresh start would decide otherwise (semantics.md 4). */
+  kept: z.literal("sticky").exactOptional(),
+});
+
+/** What a rule came to. */
+export const rule = z.object({
+  name: z.string(),
+  mode: z.enum(RULE_MODES),
+  onNoMatch: z.enum(["wait", "warn", "fail"]),
+  matches: z.number(),
+  got: z.number(),
+  /** A select rule that cannot have its minimum. */
+  short: z
+    .object({ needed: z.number(), found: z.number(), holders: z.array(z.string()).readonly() })
+    .exactOptional(),
+});
+
+/** A device that waits, and why. */
+export const held = z.object({
   address: z.string(),
   vm: z.string().nullable(),
   rule: z.string().nullable(),
@@ -91,9 +115,11 @@ export const planResponse = z.object({
       }),
     )
     .readonly(),
+  /** Who is to have what, whether it is there already or not. */
+  assignments: z.array(assignment).readonly(),
   held: z.array(held).readonly(),
-  /** Every rule, in file order, with the number of devices that it matches now. */
-  rules: z.array(z.object({ name: z.string(), matches: z.number() })).readonly(),
+  /** Every rule, in file order, with the number of devices that it matches and gives to VMs now. */
+  rules: z.array(rule).readonly(),
 });
 
 /** Body of POST /v1/reload; none at all is the same as an empty object. */

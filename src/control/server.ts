@@ -35,7 +35,7 @@ export interface ControlServer {
 }
 
 /**
- * Serves `GET /v1/status`, `GET /v1/plan` and `POST /v1/reload`.
+ * Serves `GET /v1/status`, `GET /v1/plan`, `GET /v1/explain` and `POST /v1/reload`.
  *
  * @throws {ControlError} control.in-use, control.listen-failed
  */

@@ -104,7 +104,7 @@ function intentObjection(
 }
 
 /** The reservation in force on a device. */
-function reservationOn(address: PciAddress, { intents, nowMs }: Pick<World, "intents" | "nowMs">) {
+export function reservationOn(address: PciAddress, { intents, nowMs }: Pick<World, "intents" | "nowMs">) {
   return intents.reservations.find(
     (entry) => entry.address === address && (entry.untilMs === null || entry.untilMs > nowMs),
   );

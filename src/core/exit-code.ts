@@ -19,24 +19,55 @@ export const EXIT = {
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-const severity: Partial<Record<HeldReason["kind"], ExitCode>> = {
+const CODES: Partial<Record<HeldReason["kind"], ExitCode>> = {
   conflict: EXIT.conflict,
   protected: EXIT.protected,
+  "in-use": EXIT.protected,
   "iommu-group-unfit": EXIT.protected,
+  drifted: EXIT.drifted,
+  // The operator's own wish, kept.
+  never: EXIT.ok,
+  "not-allowed": EXIT.ok,
+  // The device has a place; only this rule has not got it.
+  outranked: EXIT.ok,
 };
 
-/** The exit code of a plan: what stands against it weighs more than what it would do. */
-export function exitCodeOfPlan(report: PlanReport): ExitCode {
-  const codes = report.held.map((held) => severity[held.reason.kind] ?? EXIT.held);
-  if (codes.includes(EXIT.conflict)) {
-    return EXIT.conflict;
+/** The weightiest first. */
+const WEIGHTS: readonly ExitCode[] = [EXIT.conflict, EXIT.protected, EXIT.drifted, EXIT.noMatch, EXIT.held];
+
+/** The weightiest of several. */
+export function weightiest(codes: readonly ExitCode[]): ExitCode {
+  return WEIGHTS.find((code) => codes.includes(code)) ?? EXIT.ok;
+}
+
+/** The exit code of one reason not to. */
+export function exitCodeOfHeld(kind: HeldReason["kind"]): ExitCode {
+  return CODES[kind] ?? EXIT.held;
+}
+
+type RuleOutcome = Pick<PlanReport["rules"][number], "matches" | "onNoMatch" | "short">;
+
+/** The exit code of a rule by itself: a rule that must match and does not, or that is short of its minimum. */
+export function exitCodeOfRule({ matches, onNoMatch, short }: RuleOutcome): ExitCode {
+  if (matches === 0) {
+    return onNoMatch === "fail" ? EXIT.noMatch : EXIT.ok;
   }
-  if (codes.includes(EXIT.protected)) {
-    return EXIT.protected;
-  }
-  if (codes.length > 0) {
-    return EXIT.held;
-  }
-  const isAllIdle = report.rules.length > 0 && report.rules.every((rule) => rule.matches === 0);
-  return isAllIdle && report.steps.length === 0 ? EXIT.noMatch : EXIT.ok;
+  return short === undefined ? EXIT.ok : EXIT.held;
+}
+
+/** The exit code of a plan, or of a part of one: what stands against it weighs more than what it would do. */
+export function exitCodeOfPlan({
+  held,
+  rules,
+  steps,
+}: Pick<PlanReport, "steps"> & {
+  readonly held: readonly { readonly reason: { readonly kind: HeldReason["kind"] } }[];
+  readonly rules: readonly RuleOutcome[];
+}): ExitCode {
+  const code = weightiest([
+    ...held.map(({ reason }) => exitCodeOfHeld(reason.kind)),
+    ...rules.map(exitCodeOfRule),
+  ]);
+  const isAllIdle = rules.length > 0 && rules.every((rule) => rule.matches === 0);
+  return code === EXIT.ok && isAllIdle && steps.length === 0 ? EXIT.noMatch : code;
 }

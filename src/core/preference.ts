@@ -18,7 +18,7 @@ type Unit = readonly Device[];
 export function byPreference(rule: Pick<SelectRule, "prefer">, tastes: Tastes): (a: Unit, b: Unit) => number {
   return (a, b) => {
     for (const preference of rule.prefer) {
-      const difference = compare(preference, a, b, tastes);
+      const difference = compareBy(preference, a, b, tastes);
       if (difference !== 0) {
         return difference;
       }
@@ -27,7 +27,8 @@ export function byPreference(rule: Pick<SelectRule, "prefer">, tastes: Tastes): 
   };
 }
 
-function compare(preference: Preference, a: Unit, b: Unit, tastes: Tastes): number {
+/** Compares two candidates by one preference alone; 0 where it has nothing to choose between them. */
+export function compareBy(preference: Preference, a: Unit, b: Unit, tastes: Tastes): number {
   switch (preference.by) {
     case "numa":
       return distance(a, tastes.numaNode) - distance(b, tastes.numaNode);

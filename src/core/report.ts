@@ -2,12 +2,14 @@
  * The world in the shape in which people and programs are told of it: `status` and `plan`. Versioned; keys are only
  * ever added within a version.
  */
-import type { PciAddress } from "./address.js";
+import { compareAddresses, type PciAddress } from "./address.js";
+import { type AssignmentReport, reportAssignments } from "./assignment-report.js";
 import { isOnVfio } from "./device.js";
 import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
 import { planAll } from "./plan.js";
 import type { SourceName } from "./policy.js";
+import { type RuleReport, reportRules } from "./rule-report.js";
 import { type Scene, setScene } from "./scene.js";
 import type { SourceState } from "./signal.js";
 import { addressesOf, type Step } from "./step.js";
@@ -19,8 +21,12 @@ export interface PlanReport {
   /** Whether the running agent answered, or the host was only scanned. */
   readonly source: "agent" | "offline";
   readonly steps: readonly StepReport[];
+  /** Who is to have what, whether it is there already or not; sorted by address. */
+  readonly assignments: readonly AssignmentReport[];
+  /** Sorted by address, VM and rule. Offline, nothing is held only because its VM was not asked. */
   readonly held: readonly HeldReport[];
-  readonly rules: readonly { readonly name: string; readonly matches: number }[];
+  /** In file order. */
+  readonly rules: readonly RuleReport[];
 }
 
 export interface StepReport {
@@ -44,20 +50,34 @@ export function reportPlan(
   scene: Scene = setScene(world),
 ): PlanReport {
   const plan = planAll(world, scene);
-  const found = [...scene.assignment.findings.values()];
   return {
     schema: "pciplug-plan/1",
     source,
     steps: plan.steps.map(reportStep),
-    held: plan.held.map(reportHeld),
-    rules: (world.policy?.rules ?? []).map((rule) => ({
-      name: rule.name,
-      matches: found.filter(({ matches }) => matches.some((entry) => entry.rule === rule)).length,
-    })),
+    assignments: reportAssignments(scene),
+    held: reportAllHeld(plan.held, source),
+    rules: reportRules(scene),
   };
 }
 
-function reportStep(step: Step): StepReport {
+/** What is held, in its one order. A VM that nobody could ask holds nothing: that is said once, not for each device. */
+export function reportAllHeld(held: readonly Held[], source: PlanReport["source"]): readonly HeldReport[] {
+  return held
+    .filter(({ reason }) => source === "agent" || reason.kind !== "vm-unknown")
+    .map(reportHeld)
+    .sort((a, b) => compareAddresses(a.address, b.address) || compareTexts(textOf(a), textOf(b)));
+}
+
+function textOf({ vm, rule, reason }: HeldReport): string {
+  return `${vm ?? ""} ${rule ?? ""} ${reason.kind}`;
+}
+
+function compareTexts(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+/** A step as it is told. */
+export function reportStep(step: Step): StepReport {
   const base = { kind: step.kind, vm: step.vm, addresses: addressesOf(step) };
   return "why" in step ? { ...base, why: step.why } : base;
 }

@@ -3,46 +3,81 @@
  * and four thousand devices are not four million questions.
  */
 import type { Device } from "./device.js";
+import type { FactKey } from "./fact.js";
 import type { RankedRule } from "./ranking.js";
+import { fixedFactOf, type RawValue, type Selector } from "./selector.js";
 
-/** Facts worth looking rules up by, the most telling first. */
-const INDEXED = ["address", "device", "vendor"] as const;
+/** Facts to look rules up by, the most telling first. `bus` stands for the bus number in address patterns. */
+const INDEXED = [
+  "address",
+  "serial",
+  "path",
+  "bus",
+  "physfn",
+  "device",
+  "iommuGroup",
+  "vendor",
+  "class",
+] as const;
 type IndexedKey = (typeof INDEXED)[number];
 
+/** Rules by one fact: those that name a value of it, and all of them for a device of which it is not known. */
+interface Shelf {
+  readonly all: RankedRule[];
+  readonly byValue: Map<string, RankedRule[]>;
+}
+
 export class RuleIndex {
-  readonly #byValue: Readonly<Record<IndexedKey, ReadonlyMap<string, readonly RankedRule[]>>>;
-  readonly #byKey: Readonly<Record<IndexedKey, readonly RankedRule[]>>;
+  readonly #shelves = new Map<IndexedKey, Shelf>();
   readonly #others: readonly RankedRule[];
 
   constructor(rules: readonly RankedRule[]) {
-    const byValue = { address: new Map(), device: new Map(), vendor: new Map() } as Record<
-      IndexedKey,
-      Map<string, RankedRule[]>
-    >;
-    const byKey: Record<IndexedKey, RankedRule[]> = { address: [], device: [], vendor: [] };
-    const others: RankedRule[] = [];
-    for (const ranked of rules) {
-      const key = INDEXED.find((name) => ranked.rule.match.fixed.has(name));
-      if (key === undefined) {
-        others.push(ranked);
-      } else {
-        byKey[key].push(ranked);
-        for (const value of ranked.rule.match.fixed.get(key) ?? []) {
-          byValue[key].set(value, [...(byValue[key].get(value) ?? []), ranked]);
-        }
-      }
-    }
-    this.#byValue = byValue;
-    this.#byKey = byKey;
-    this.#others = others;
+    this.#others = rules.filter((ranked) => !this.#shelve(ranked));
   }
 
   /** Every rule that may match the device or ask for a fact that is not known of it, first in rank first. */
   candidates(device: Device): readonly RankedRule[] {
-    const found = INDEXED.flatMap((key) => {
-      const fact = device[key];
-      return fact === undefined ? this.#byKey[key] : (this.#byValue[key].get(fact) ?? []);
-    });
-    return [...this.#others, ...found].sort((a, b) => a.rank - b.rank);
+    const found = [...this.#others];
+    for (const [key, shelf] of this.#shelves) {
+      const fact = key === "bus" ? busOf(device) : fixedFactOf(key, device);
+      found.push(...(fact === undefined ? shelf.all : (shelf.byValue.get(fact ?? "") ?? [])));
+    }
+    return found.sort((a, b) => a.rank - b.rank);
   }
+
+  #shelve(ranked: RankedRule): boolean {
+    for (const key of INDEXED) {
+      const values = valuesOf(key, ranked.rule.match);
+      if (values !== null) {
+        const shelf = this.#shelves.get(key) ?? { all: [], byValue: new Map<string, RankedRule[]>() };
+        this.#shelves.set(key, shelf);
+        shelf.all.push(ranked);
+        for (const value of values) {
+          shelf.byValue.set(value, [...(shelf.byValue.get(value) ?? []), ranked]);
+        }
+        return true;
+      }
+    }
+    return false;
+  }
+}
+
+/** The only values with which the selector can match; `null` where it does not say. */
+function valuesOf(key: IndexedKey, match: Selector): ReadonlySet<string> | null {
+  return key === "bus" ? busesOf(match.written["address"]) : (match.fixed.get(key satisfies FactKey) ?? null);
+}
+
+/** A pattern with the bus written out between two colons, or before the only one: that bus, and no other. */
+const NAMED_BUS = /^[^[\]{}\\]*:([0-9a-f]{2}):|^([0-9a-f]{2}):[^:]*$/;
+
+function busesOf(written: RawValue | undefined): ReadonlySet<string> | null {
+  const texts = typeof written === "string" ? [written] : Array.isArray(written) ? written : [];
+  const buses = texts.map((text: unknown) => NAMED_BUS.exec(String(text)));
+  return buses.length === 0 || buses.includes(null)
+    ? null
+    : new Set(buses.flatMap((match) => match?.[1] ?? match?.[2] ?? []));
+}
+
+function busOf({ address }: Device): string {
+  return address.slice(-"bb:dd.f".length, -":dd.f".length);
 }

@@ -32,7 +32,7 @@ interface OrderRule {
 }
 
 /** The name under which an operator's order appears where a rule is named. No rule can have it. */
-const ORDER_NAME = "@attach";
+export const ORDER_NAME = "@attach";
 
 export class Situation {
   readonly world: AssignWorld;

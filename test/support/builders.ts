@@ -4,10 +4,12 @@ import { type Device, identityOf } from "../../src/core/device.js";
 import type { Lease } from "../../src/core/lease.js";
 import {
   type BatchRule,
+  type Count,
   DEFAULT_TRAITS,
   type Policy,
   type Rule,
   type RuleTraits,
+  type SelectRule,
   vmsOf,
 } from "../../src/core/policy.js";
 import type { Protection } from "../../src/core/protection.js";
@@ -55,6 +57,18 @@ export function aRule(
     throw new Error(JSON.stringify(selector.error));
   }
   return { ...DEFAULT_TRAITS, name, match: selector.value, mode: "batch", vm, ...traits };
+}
+
+/** A select rule with one alternative. */
+export function aSelectRule(
+  name: string,
+  match: RawSelector,
+  vm: string,
+  count: Count,
+  traits: Partial<RuleTraits & Pick<SelectRule, "prefer" | "alternatives">> = {},
+): SelectRule {
+  const alternatives = [{ match: null, count }];
+  return { ...aRule(name, match, vm), mode: "select", alternatives, prefer: [], ...traits };
 }
 
 export function aPolicy(rules: readonly Rule[], facts: Partial<Policy> = {}): Policy {

@@ -40,7 +40,7 @@ export const hostCard: SimCard = {
 };
 
 /** Commands that look at a host. */
-type Command = "agent" | "plan" | "devices" | "status" | "reload";
+type Command = "agent" | "plan" | "explain" | "devices" | "status" | "reload";
 
 export class CliGround {
   readonly dir: string;
@@ -86,7 +86,7 @@ export class CliGround {
   /** The command with the options that lead it here, and more. */
   args(command: Command, ...more: readonly string[]): string[] {
     const root = command === "status" || command === "reload" ? [] : ["--root", this.root];
-    const config = command === "agent" || command === "plan" ? ["--config", this.config] : [];
+    const config = ["agent", "plan", "explain"].includes(command) ? ["--config", this.config] : [];
     return [command, ...root, ...config, "--state", this.state, ...more];
   }
 

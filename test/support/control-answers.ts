@@ -1,4 +1,5 @@
 /** Answers of a small agent, for tests of the control socket. Made up. */
+import { err } from "../../src/base/result.js";
 import type { ControlSource } from "../../src/control/routes.js";
 import type { PlanResponse, ReloadResponse, StatusResponse } from "../../src/control/schema.js";
 
@@ -43,11 +44,15 @@ export const aPlan: PlanResponse = {
   schema: "pciplug-plan/1",
   source: "agent",
   steps: [{ kind: "release", vm: "b", addresses: ["0000:65:00.0"], why: "no rule of b names it any more" }],
+  assignments: [{ address: "0000:66:00.0", vm: "a", rule: "r" }],
   held: [
     { address: "0000:66:00.0", vm: "a", rule: "r", reason: { kind: "vm-down", message: "a is not running" } },
   ],
-  rules: [{ name: "r", matches: 1 }],
+  rules: [{ name: "r", mode: "batch", onNoMatch: "wait", matches: 1, got: 1 }],
 };
+
+/** What an agent says that knows nothing of what it is asked about. */
+const noAnswer = err({ kind: "unknown", message: "cannot explain VM x: there are none" } as const);
 
 export const aReload: ReloadResponse = {
   schema: "pciplug-reload/1",
@@ -62,5 +67,6 @@ export const aReload: ReloadResponse = {
 export const aControlSource: ControlSource = {
   getStatus: () => aStatus,
   getPlan: () => aPlan,
+  getExplanation: () => noAnswer,
   reload: () => Promise.resolve(aReload),
 };

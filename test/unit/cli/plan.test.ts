@@ -4,7 +4,15 @@ import { renderPlan } from "../../../src/cli/plan.js";
 import type { PlanReport } from "../../../src/core/report.js";
 import { anAddress } from "../../support/builders.js";
 
-const nothing: PlanReport = { schema: "pciplug-plan/1", source: "agent", steps: [], held: [], rules: [] };
+const nothing: PlanReport = {
+  schema: "pciplug-plan/1",
+  source: "agent",
+  steps: [],
+  assignments: [],
+  held: [],
+  rules: [],
+};
+const rule = { name: "r", mode: "batch", onNoMatch: "wait", matches: 1, got: 1 } as const;
 const gpu = anAddress("0000:65:00.0");
 const audio = anAddress("0000:65:00.1");
 
@@ -13,12 +21,16 @@ describe("the plan for people", () => {
     expect(renderPlan(nothing)).toEqual(["Nothing to do."]);
   });
 
-  it("shows the steps, then what is held and why, then the rules that match nothing", () => {
+  it("shows the steps, who is to have what, what is held and why, then the rules that match nothing", () => {
     const plan: PlanReport = {
       ...nothing,
       steps: [
         { kind: "bind", vm: "b", addresses: [gpu, audio] },
         { kind: "release", vm: "b", addresses: [gpu], why: "no rule of b names it any more" },
+      ],
+      assignments: [
+        { address: gpu, vm: "b", rule: "r" },
+        { address: audio, vm: "b", rule: "sound", kept: "sticky" },
       ],
       held: [
         { address: gpu, vm: "b", rule: "r", reason: { kind: "vm-down", message: "b is not running" } },
@@ -30,9 +42,9 @@ describe("the plan for people", () => {
         },
       ],
       rules: [
-        { name: "r", matches: 1 },
-        { name: "ghost", matches: 0 },
-        { name: "spook", matches: 0 },
+        rule,
+        { ...rule, name: "ghost", matches: 0, got: 0 },
+        { ...rule, name: "spook", matches: 0, got: 0 },
       ],
     };
     expect(renderPlan(plan)).toEqual([
@@ -41,6 +53,11 @@ describe("the plan for people", () => {
       "bind     0000:65:00.0 0000:65:00.1  b",
       "release  0000:65:00.0               b   no rule of b names it any more",
       "",
+      "Assigned:",
+      "ADDRESS       VM  RULE",
+      "0000:65:00.0  b   r",
+      "0000:65:00.1  b   sound  kept: sticky",
+      "",
       "Held:",
       "ADDRESS       VM  RULE  WHY",
       "0000:65:00.0  b   r     b is not running",
@@ -48,6 +65,31 @@ describe("the plan for people", () => {
       "",
       "Rules that match nothing on this host: ghost, spook",
     ]);
+  });
+
+  it("shows a rule that is short, though no device can be shown for it", () => {
+    const short = { needed: 2, found: 0, holders: ["a (rule first)"] };
+    expect(renderPlan({ ...nothing, rules: [{ ...rule, mode: "select", got: 0, short }] })).toEqual([
+      "Nothing to do.",
+      "",
+      "Short:",
+      "RULE  NEEDS  CAN HAVE  THE OTHERS ARE WITH",
+      "r     2      0         a (rule first)",
+    ]);
+  });
+
+  it("speaks of no steps where nobody could be asked what there is to do", () => {
+    expect(renderPlan({ ...nothing, source: "offline" })).toEqual(["No VM is to have any device."]);
+    const assignments = [{ address: gpu, vm: "b", rule: "r" }];
+    expect(renderPlan({ ...nothing, source: "offline", assignments })[0]).toBe("Assigned:");
+  });
+
+  it("breaks long reasons, so that 100 columns are enough", () => {
+    const message = "QEMU said this and that and more ".repeat(8).trim();
+    const held = [{ address: gpu, vm: "b", rule: "r", reason: { kind: "refused" as const, message } }];
+    const lines = renderPlan({ ...nothing, held });
+    expect(lines.every((line) => line.length <= 100)).toBe(true);
+    expect(lines.join(" ").replaceAll(/ +/g, " ")).toContain(message);
   });
 
   it("writes out control characters of a reason", () => {

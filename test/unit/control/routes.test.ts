@@ -42,6 +42,31 @@ describe("the verbs", () => {
     expect(asked.length).toBe(2);
   });
 
+  it("explain what they are asked about, one thing at a time", async () => {
+    const asked: unknown[] = [];
+    const explaining = buildRoutes({
+      ...aControlSource,
+      getExplanation: (question) => {
+        asked.push(question);
+        return aControlSource.getExplanation(question);
+      },
+    });
+    for (const query of ["address=0000:65:00.0", "vm=a", "rule=gpu-%41"]) {
+      const response = await explaining.request(`/v1/explain?${query}`);
+      expect([response.status, await codeOf(response)]).toEqual([404, "control.unknown"]);
+    }
+    expect(asked).toEqual([
+      { about: "device", address: "0000:65:00.0" },
+      { about: "vm", name: "a" },
+      { about: "rule", name: "gpu-A" },
+    ]);
+    for (const query of ["", "?vm=a&rule=b", "?name=a"]) {
+      const response = await explaining.request(`/v1/explain${query}`);
+      expect([response.status, await codeOf(response)]).toEqual([400, "control.bad-request"]);
+    }
+    expect((await explaining.request("/v1/explain?vm=a", { method: "POST" })).status).toBe(405);
+  });
+
   it("say so when there is no such path", async () => {
     const response = await routes.request("/v2/status");
     expect([response.status, await codeOf(response)]).toEqual([404, "control.not-found"]);

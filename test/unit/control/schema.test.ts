@@ -1,10 +1,12 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
+import type { ExplainResponse } from "../../../src/control/explain-schema.js";
 import {
   type PlanResponse,
   planResponse,
   type StatusResponse,
   statusResponse,
 } from "../../../src/control/schema.js";
+import type { Explanation } from "../../../src/core/explanation.js";
 import {
   type DeviceReport,
   type PlanReport,
@@ -18,6 +20,7 @@ import { aPlan, aStatus } from "../../support/control-answers.js";
 describe("the answers of the control socket", () => {
   it("have room for everything that core reports", () => {
     expectTypeOf<PlanReport>().toExtend<PlanResponse>();
+    expectTypeOf<Explanation>().toExtend<ExplainResponse>();
     expectTypeOf<VmReport>().toExtend<StatusResponse["vms"][number]>();
     expectTypeOf<DeviceReport>().toExtend<StatusResponse["devices"][number]>();
     const plan: PlanResponse = reportPlan(emptyWorld, "agent");

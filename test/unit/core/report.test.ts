@@ -1,6 +1,8 @@
 /** The world in the shape in which people and programs are told of it. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { planResponse, statusResponse } from "../../../src/control/schema.js";
+import type { Device } from "../../../src/core/device.js";
 import { reportDevices, reportPlan, reportStatus, reportVm } from "../../../src/core/report.js";
 import {
   aDevice,
@@ -9,6 +11,7 @@ import {
   aPolicy,
   aPort,
   aRule,
+  aSelectRule,
   attached,
   aWorld,
   up,
@@ -28,10 +31,11 @@ describe("the report of a plan", () => {
     const policy = aPolicy([nvidia, aRule("ghost", { address: "0000:fe:00.0" }, "a")]);
     const down = { kind: "absent", sinceMs: 0, reason: "no such socket" } as const;
     const world = aWorld({ devices: [gpu], policy, vms: { a: down } });
-    expect(reportPlan(world, "offline")).toEqual({
+    expect(reportPlan(world, "agent")).toEqual({
       schema: "pciplug-plan/1",
-      source: "offline",
+      source: "agent",
       steps: [],
+      assignments: [{ address: gpu.address, vm: "a", rule: "nvidia" }],
       held: [
         {
           address: gpu.address,
@@ -41,10 +45,74 @@ describe("the report of a plan", () => {
         },
       ],
       rules: [
-        { name: "nvidia", matches: 1 },
-        { name: "ghost", matches: 0 },
+        { name: "nvidia", mode: "batch", onNoMatch: "wait", matches: 1, got: 1 },
+        { name: "ghost", mode: "batch", onNoMatch: "wait", matches: 0, got: 0 },
       ],
     });
+  });
+
+  it("holds nothing offline for the only reason that no VM could be asked", () => {
+    const world = aWorld({ devices: [gpu], policy: aPolicy([nvidia]) });
+    expect(reportPlan(world, "offline")).toMatchObject({ assignments: [{ vm: "a" }], held: [] });
+    expect(reportPlan(world, "agent").held).toMatchObject([{ reason: { kind: "vm-unknown" } }]);
+  });
+
+  it("shows a rule that is short of everything, though there is no device to show for it", () => {
+    const first = aSelectRule("first", { vendor: "10de" }, "a", { min: 1, max: 1 });
+    const second = aSelectRule("second", { vendor: "10de" }, "b", { min: 1, max: 1 });
+    const { held, rules } = reportPlan(
+      aWorld({ devices: [gpu], policy: aPolicy([first, second]) }),
+      "offline",
+    );
+    expect(held).toEqual([]);
+    expect(rules).toMatchObject([
+      { name: "first", got: 1 },
+      { name: "second", got: 0, short: { needed: 1, found: 0, holders: ["a (rule first)"] } },
+    ]);
+  });
+
+  it("marks what a VM keeps though a fresh start would decide otherwise", () => {
+    const near = aDevice("0000:01:00.0");
+    const far = aDevice("0000:02:00.0", { driver: "vfio-pci" });
+    const policy = aPolicy([aSelectRule("one", { vendor: "10de" }, "a", { min: 1, max: 1 })]);
+    const leases = [aLease(far, "a", { rule: "one" })];
+    const world = aWorld({ devices: [near, far], policy, leases });
+    expect(reportPlan(world, "agent").assignments).toEqual([
+      { address: far.address, vm: "a", rule: "one", kept: "sticky" },
+    ]);
+    expect(reportPlan({ ...world, leases: new Map() }, "agent").assignments).toEqual([
+      { address: near.address, vm: "a", rule: "one" },
+    ]);
+  });
+
+  it("marks nothing while the inventory comes to rest, nor for neighbours that are only kept from drivers", () => {
+    const card = aDevice("0000:01:00.0", { driver: "vfio-pci" });
+    const neighbour = aDevice("0000:01:00.1", { driver: "vfio-pci", vendor: "8086" });
+    const policy = aPolicy([aSelectRule("one", { vendor: "10de" }, "a", { min: 1, max: 1 })]);
+    const leases = [aLease(card, "a", { rule: "one" }), aLease(neighbour, "a", { role: "companion" })];
+    const world = aWorld({ devices: [card, neighbour], policy, leases }, { inventoryMovedMs: 1 });
+    expect(reportPlan(world, "agent").assignments).toEqual([{ address: card.address, vm: "a", rule: "one" }]);
+  });
+
+  it("is the same, byte for byte, in whatever order the host was looked at", () => {
+    const devices = [1, 2, 3, 4, 5, 6].flatMap((bus) => [
+      aDevice(`0000:0${bus}:00.0`, { numaNode: bus % 2, vendor: bus < 5 ? "10de" : "15b3" }),
+      aDevice(`0000:0${bus}:00.1`, { class: "040300", driver: bus % 3 === 0 ? "snd_hda_intel" : null }),
+    ]);
+    const policy = aPolicy([
+      aSelectRule("two", { vendor: "10de", class: "vga" }, "a", { min: 1, max: 2 }),
+      aSelectRule("rest", { class: "vga" }, "b", { min: 2, max: 9 }, { priority: 1 }),
+      aRule("sound", { class: "audio", address: "*:0[1-3]:*" }, "b"),
+      aRule("loud", { class: "audio", address: "*:0[2-4]:*" }, "c"),
+    ]);
+    const text = (list: readonly Device[]) =>
+      JSON.stringify(reportPlan(aWorld({ devices: list, policy }), "offline"));
+    fc.assert(
+      fc.property(fc.shuffledSubarray(devices, { minLength: devices.length }), (shuffled) => {
+        expect(text(shuffled)).toBe(text(devices));
+      }),
+      { numRuns: 200 },
+    );
   });
 
   it("says what would be done first when the VM is up", () => {

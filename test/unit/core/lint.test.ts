@@ -1,0 +1,88 @@
+/** What a good file may still mean otherwise than it says, on one host. */
+import { describe, expect, it } from "vitest";
+import { lint } from "../../../src/core/lint.js";
+import type { Policy, Rule } from "../../../src/core/policy.js";
+import { setScene } from "../../../src/core/scene.js";
+import type { World } from "../../../src/core/world.js";
+import { aDevice, aPolicy, aRule, aSelectRule, aWorld, protectedBy } from "../../support/builders.js";
+
+const gpu = aDevice("0000:65:00.0");
+const nic = aDevice("0000:17:00.0", { vendor: "8086", class: "020000" });
+
+function warnings(rules: readonly Rule[], more: Partial<World> = {}, facts: Partial<Policy> = {}) {
+  const world = aWorld({ devices: [gpu, nic], policy: aPolicy(rules, facts) }, more);
+  return lint(setScene(world)).map(({ kind, message }) => [kind, message]);
+}
+
+describe("strict checks", () => {
+  it("have nothing to say about rules that each get something", () => {
+    expect(
+      warnings([aRule("gpus", { vendor: "10de" }, "a"), aRule("nics", { class: "ethernet" }, "b")]),
+    ).toEqual([]);
+  });
+
+  it("name the keys on which no device of this host can match", () => {
+    expect(
+      warnings([
+        aRule("ghost", { vendor: ["dead", "beef"], class: "vga" }, "a"),
+        aRule("cross", { vendor: "8086", class: "vga" }, "a"),
+      ]),
+    ).toEqual([
+      ["never-matches", "rule ghost can never match on this host: no device has vendor dead or beef"],
+      [
+        "never-matches",
+        "rule cross can never match on this host: each of its keys matches something, but no device matches all of them",
+      ],
+    ]);
+  });
+
+  it("do not call never what a fact that is not known keeps open", () => {
+    const { vendor: _, ...bare } = gpu;
+    const world = aWorld({ devices: [bare], policy: aPolicy([aRule("r", { vendor: "10de" }, "a")]) });
+    expect(lint(setScene(world))).toEqual([]);
+  });
+
+  it("name the rules that stand before one which gets nothing, for another VM and for the same", () => {
+    const high = aRule("high", { vendor: "10de" }, "a", { priority: 1 });
+    const takes = "gets nothing on this host: high stands before it and takes all that it matches";
+    expect(
+      warnings([high, aRule("other", { class: "vga" }, "b"), aRule("same", { address: gpu.address }, "a")]),
+    ).toEqual([
+      ["shadowed", `rule other ${takes}`],
+      ["shadowed", `rule same ${takes}`],
+    ]);
+    expect(warnings([high, aRule("wider", { address: ["*:65:*", "*:17:*"] }, "b")])).toEqual([]);
+  });
+
+  it("name a rule of which never or allow leaves nothing", () => {
+    const rule = aRule("gpus", { vendor: "10de" }, "a");
+    expect(warnings([rule], {}, { never: [rule.match] })).toEqual([
+      ["excluded", "rule gpus gets nothing: never or allow keeps everything that it matches from every VM"],
+    ]);
+  });
+
+  it("put the devices of one conflict into one warning", () => {
+    const two = aDevice("0000:66:00.0");
+    const rules = [aRule("one", { vendor: "10de" }, "a"), aRule("two", { class: "vga" }, "b")];
+    const found = lint(setScene(aWorld({ devices: [gpu, two], policy: aPolicy(rules) })));
+    expect(found).toMatchObject([
+      { kind: "conflict", rules: ["one", "two"], addresses: [gpu.address, two.address] },
+    ]);
+  });
+
+  it("say that a rule matches something and is short all the same", () => {
+    expect(warnings([aSelectRule("two", { vendor: "10de" }, "a", { min: 2, max: 2 })])).toEqual([
+      ["short", "rule two is short on this host: the rule needs 2 and can have 1"],
+    ]);
+  });
+
+  it("say that a start is the same every time only if a NIC in use is bound by udev", () => {
+    const protections = new Map([[nic.address, protectedBy("eth0 is up", { level: "soft" })]]);
+    const rules = [aRule("nics", { vendor: "8086" }, "a", { takeConfigured: true })];
+    const [first] = warnings(rules, { protections });
+    expect(first?.[0]).toBe("start-race");
+    expect(first?.[1]).toMatch(/^rule nics: 0000:17:00\.0 .*bind it to vfio-pci by a udev rule/);
+    const hard = new Map([[nic.address, protectedBy("default route")]]);
+    expect(warnings(rules, { protections: hard })).toEqual([]);
+  });
+});

@@ -44,7 +44,7 @@ export class DecisionLog {
     const before = this.#owners;
     const { byDevice } = scene.assignment;
     this.#owners = new Map(
-      [...byDevice].map(([address, unit]) => [address, ownerText(world, address, unit)]),
+      [...byDevice].map(([address, unit]) => [address, ownerText(world, address, unit, before.get(address))]),
     );
     return [...byDevice]
       .filter(([address]) => before.get(address) !== this.#owners.get(address))
@@ -68,10 +68,14 @@ function assignedEntry(world: World, address: PciAddress, unit: Unit): DecisionE
   };
 }
 
-/** An owner that has it in spite of a protection is another decision, also where the protection came later. */
-function ownerText(world: World, address: PciAddress, unit: Unit): string {
-  const isAgainst = overriddenBy(world, address, unit) !== null;
-  return `${unit.vm}/${unit.rule}${isAgainst ? "/override" : ""}`;
+/**
+ * Whose the device is and by what right, in one text. Having it in spite of a protection is another decision, also where
+ * the protection came later; that nothing protects it once its driver has let go is none.
+ */
+function ownerText(world: World, address: PciAddress, unit: Unit, before: string | undefined): string {
+  const owner = `${unit.vm}/${unit.rule}`;
+  const overriding = `${owner}/override`;
+  return overriddenBy(world, address, unit) !== null || before === overriding ? overriding : owner;
 }
 
 /** Why the host needs the device that an override gives away (semantics.md 8); `null`: no override was needed. */

@@ -112,10 +112,14 @@ export async function decisionsOn(agent: Agent, address: string): Promise<AuditL
   return (await agent.audit()).filter((line) => line["event"] === "decision" && line["address"] === address);
 }
 
-/** Asserts that the audit tells of no write to a function. */
-export async function assertNoWrite(agent: Agent, address: string): Promise<void> {
-  const writes = (await agent.audit()).filter(
+/** The writes about one function that the audit tells of. */
+export async function writesTo(agent: Agent, address: string): Promise<AuditLine[]> {
+  return (await agent.audit()).filter(
     (line) => line["event"] === "host-write" && JSON.stringify(line).includes(address),
   );
-  assert.deepEqual(writes, [], `the audit has no write to ${address}`);
+}
+
+/** Asserts that the audit tells of no write to a function. */
+export async function assertNoWrite(agent: Agent, address: string): Promise<void> {
+  assert.deepEqual(await writesTo(agent, address), [], `the audit has no write to ${address}`);
 }

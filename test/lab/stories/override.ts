@@ -9,8 +9,10 @@ import {
   decisionsOn,
   entryOf,
   factsOnHost,
+  protectionOf,
   untilHeld,
   untilInVm,
+  writesTo,
 } from "../witness.js";
 
 const place = "/mnt/pciplug-lab-override";
@@ -28,19 +30,23 @@ export const override = story(
       `mkfs.ext4 -q /dev/${disk.disk} && mkdir -p ${place} && mount /dev/${disk.disk} ${place}`,
     );
     // In the end the disk is gone from below its file system, which can still be taken away.
-    lab.undo(() => lab.host.sh(`umount ${place}`));
+    lab.undo(() => lab.host.sh(`! mountpoint -q ${place} || umount ${place}`));
     const nic = await lab.cards.plug("vmxnet3", 2, { mac: macs.meant });
     await makeRouteOf(lab, nic);
     const expectDisk = await expectationOf(lab, disk);
     const expectNic = await expectationOf(lab, nic);
-    assert.ok(expectNic["serial"], "the network card has a serial number");
     const vm = await lab.vm({ name: "a", hotplug: "native", state: "paused" });
     const agent = lab.agent();
 
-    await agent.start(configOf(vm, [disk.address, { ...expectDisk, device: "0011" }]));
+    const { serial, ...numberless } = expectNic;
+    assert.ok(serial, "the network card has a serial number");
+    const wrong = { ...expectDisk, device: "0011" };
+    await agent.start(configOf(vm, [disk.address, wrong], [nic.address, numberless]));
     const drift = await untilHeld(lab, agent, disk.address, "drifted");
     assert.match(drift, /expected device 0011, found device 0010/);
-    await assertNoWrite(agent, disk.address);
+    const short = await untilHeld(lab, agent, nic.address, "protected");
+    assert.ok(short.endsWith(`must expect its serial number too: ${serial}`), short);
+    for (const { address } of [disk, nic]) await assertNoWrite(agent, address);
     await lab.host.sh(`echo here > ${place}/file && sync -f ${place}`);
     lab.saw("a wrong expectation makes the override void; the disk is still mounted and written to");
 
@@ -48,10 +54,20 @@ export const override = story(
     await agent.replaceFile(configOf(vm, [disk.address, expectDisk], [moved.address, expectNic]));
     await untilInVm(lab, vm, disk);
     await untilInVm(lab, vm, moved);
-    await assertAudited(lab, agent, disk, `it carries ${place} through ${disk.disk}`);
+    await assertAudited(lab, agent, disk, new RegExp(`^it carries ${place} through ${disk.disk}$`));
     await assertAudited(lab, agent, moved, /^it carries the default route through \S+$/);
     await lab.host.sh(`[ ! -b /dev/${disk.disk} ] && grep -q ' ${place} ' /proc/1/mountinfo`);
     lab.saw("the kernel let go of a mounted disk: the mount is left without its device");
+
+    const free = await lab.cards.plugDisk(4);
+    const doubt = await protectionOf(agent, free.address);
+    assert.match(
+      doubt?.because ?? "",
+      new RegExp(`${place} through ${disk.disk}, which leads to no device we know$`),
+    );
+    await lab.host.sh(`umount ${place}`);
+    assert.equal(await protectionOf(agent, free.address), null);
+    lab.saw("as long as it is there any other disk may be meant by it; unmounted, no more");
   },
 );
 
@@ -106,12 +122,15 @@ function configOf(
   return { vms: [entryOf(vm)], rules };
 }
 
-async function assertAudited(lab: Lab, agent: Agent, card: Card, because: string | RegExp): Promise<void> {
-  const assigned = (await decisionsOn(agent, card.address))
-    .map(({ after }) => after as { verdict: string; override?: string })
-    .find(({ verdict }) => verdict === "assigned");
-  assert.ok(assigned?.override, `the audit tells of an override on ${card.address}`);
-  if (typeof because === "string") assert.equal(assigned.override, because);
-  else assert.match(assigned.override, because);
-  lab.saw(`the audit says that ${card.address} was taken although ${assigned.override}`);
+/** Asserts that the audit told of the override, and of what it went against, before anything was written. */
+async function assertAudited(lab: Lab, agent: Agent, card: Card, because: RegExp): Promise<void> {
+  const told = (await decisionsOn(agent, card.address)).filter(
+    ({ after }) => (after as { override?: string }).override !== undefined,
+  );
+  assert.equal(told.length, 1, `the audit tells once of an override on ${card.address}`);
+  const [{ seq, after, why } = {}] = told;
+  assert.match((after as { override: string }).override, because);
+  const [write] = await writesTo(agent, card.address);
+  assert.ok(Number(seq) < Number(write?.["seq"]), "it was told before the first write");
+  lab.saw(`the audit says of ${card.address}: ${why}`);
 }

@@ -125,6 +125,9 @@ function narrateDevice(turn: Turn, address: PciAddress): AuditEntry[] {
     return [];
   }
   if (was !== undefined && now !== undefined && was.appearance === now.appearance) {
+    if (JSON.stringify(factsOf(was)) === JSON.stringify(factsOf(now))) {
+      return [];
+    }
     const what = `${address} changed`;
     return [{ ...common, event: "device-changed", what, before: factsOf(was), after: factsOf(now) }];
   }

@@ -5,7 +5,7 @@
  * order events came in. What a VM has already in this boot it keeps while its rule allows it (semantics.md 4).
  */
 import type { PciAddress } from "./address.js";
-import type { Shortage } from "./assign-parts.js";
+import type { AssignParts, Shortage } from "./assign-parts.js";
 import type { Device } from "./device.js";
 import { objectionTo } from "./eligibility.js";
 import {
@@ -16,12 +16,12 @@ import {
   ownerAmong,
   priorityOf,
 } from "./exact-claims.js";
-import { type DeviceFindings, type Findings, findingsOf, matchesByRule } from "./findings.js";
+import { type DeviceFindings, type Findings, findingsOf, matchesByRule, openAbove } from "./findings.js";
 import { decideGroups, type GroupDecision, type Owner } from "./groups.js";
-import type { Held } from "./held.js";
+import type { Held, HeldReason } from "./held.js";
 import { heldDevices } from "./refusals.js";
 import { collectSelectClaims, type SelectClaim } from "./select-claims.js";
-import { forbiddenKey, type Selection, select } from "./selection.js";
+import { type Forbidden, forbiddenKey, type Selection, select } from "./selection.js";
 import { type AssignWorld, Situation } from "./situation.js";
 import { staying } from "./staying.js";
 import type { Unit } from "./unit.js";
@@ -51,13 +51,13 @@ export function assign(world: AssignWorld, findings: Findings = findingsOf(world
   const matches = matchesByRule(findings);
   const exact = collectExactClaims(situation, matches);
   const verdicts = settleExact(exact, findings, situation);
-  const claims = collectSelectClaims(situation, matches, verdicts);
-  const { decision, selections } = chooseSoundly(claims, verdicts, exact, situation);
-  const shortages = shortagesOf(selections, decision);
+  const claims = collectSelectClaims(situation, findings, matches, verdicts);
+  const { decision, selections, forbidden } = chooseSoundly(claims, verdicts, exact, situation);
+  const shortages = shortagesOf(selections, decision, forbidden);
   const byDevice = new Map(
     decision.units.flatMap((unit) => unit.members.map((member) => [member, unit] as const)),
   );
-  const parts = { situation, findings, exact, verdicts, selections, decision, shortages };
+  const parts = { situation, findings, exact, verdicts, selections, forbidden, decision, shortages };
   return {
     units: decision.units,
     byDevice,
@@ -78,7 +78,7 @@ function settleExact(
 ): ReadonlyMap<PciAddress, ExactVerdict> {
   const verdicts = new Map<PciAddress, ExactVerdict>();
   for (const [address, claims] of exact) {
-    const verdict = ownerAmong(claims, situation.keeperOf(address));
+    const verdict = withOpenRules(ownerAmong(claims, situation.keeperOf(address)), findings.get(address));
     const keeper = selectKeeper(verdict, findings.get(address), situation);
     verdicts.set(address, keeper === null ? verdict : { kind: "waits", vm: keeper });
   }
@@ -95,6 +95,12 @@ function settleExact(
     }
   }
   return verdicts;
+}
+
+/** A rule of a higher priority that asks for a fact which is not known may yet want the device for another VM. */
+function withOpenRules(verdict: ExactVerdict, found: DeviceFindings | undefined): ExactVerdict {
+  const open = verdict.kind === "owner" ? openAbove(found, verdict.claim.vm, priorityOf(verdict.claim)) : [];
+  return open.length === 0 ? verdict : { kind: "open", rules: open };
 }
 
 /** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
@@ -134,24 +140,25 @@ function chooseSoundly(
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
   exact: ExactClaims,
   situation: Situation,
-): { readonly decision: GroupDecision; readonly selections: readonly Selection[] } {
-  const forbidden = new Set<string>();
+): Pick<AssignParts, "decision" | "selections" | "forbidden"> {
+  const forbidden = new Map<string, HeldReason>();
   const rootsOf = (rule: string) => rootsOfExact(rule, verdicts, situation);
   for (let round = 1; ; round += 1) {
     const selections = select(claims, situation, forbidden, rootsOf);
     const owners = ownersOf(selections, verdicts);
     const decision = decideGroups(owners, exact, situation);
-    const refused = selections.flatMap(({ claim, units }) =>
-      units
-        .filter((unit) => unit.some((member) => decision.refused.has(member.address)))
-        .map((unit) => ({ claim, unit })),
+    const fresh = selections.flatMap(({ claim, units }) =>
+      units.flatMap((unit) => {
+        const key = forbiddenKey(claim.rule, unit);
+        const reason = unit.map((member) => decision.refused.get(member.address)).find(Boolean);
+        return reason === undefined || forbidden.has(key) ? [] : [[key, reason] as const];
+      }),
     );
-    const fresh = refused.filter(({ claim, unit }) => !forbidden.has(forbiddenKey(claim.rule, unit)));
     if (fresh.length === 0 || round === MOST_ROUNDS) {
-      return { decision, selections };
+      return { decision, selections, forbidden };
     }
-    for (const { claim, unit } of fresh) {
-      forbidden.add(forbiddenKey(claim.rule, unit));
+    for (const [key, reason] of fresh) {
+      forbidden.set(key, reason);
     }
   }
 }
@@ -194,13 +201,17 @@ function ownersOf(
   return owners;
 }
 
-function shortagesOf(selections: readonly Selection[], decision: GroupDecision): readonly Shortage[] {
+function shortagesOf(
+  selections: readonly Selection[],
+  decision: GroupDecision,
+  forbidden: Forbidden,
+): readonly Shortage[] {
   return selections.flatMap(({ claim, alternative, units }) => {
     if (alternative !== null) {
       return [];
     }
     const { rule, pools, given } = claim;
-    const pool = pools[0] ?? [];
+    const pool = (pools[0] ?? []).filter((unit) => !forbidden.has(forbiddenKey(rule, unit)));
     const ownerOf = (unit: readonly Device[]) =>
       unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
     const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);

@@ -29,11 +29,10 @@ export function objectionTo(
   const exclusion = policy === null ? null : exclusionOf(policy, device);
   return (
     (exclusion === null ? null : excluded(exclusion)) ??
-    (isNamed ? expectationObjection(rule.expect, device) : null) ??
+    (isNamed ? (delicacyObjection(rule, device) ?? expectationObjection(rule.expect, device)) : null) ??
     needObjection(rule, device, circumstances) ??
     intentObjection(vm, device, circumstances) ??
     groupObjection(device) ??
-    (isNamed ? delicacyObjection(rule, device) : null) ??
     dmaObjection(rule, circumstances)
   );
 }

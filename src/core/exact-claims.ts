@@ -159,6 +159,8 @@ export type ExactVerdict =
   | { readonly kind: "conflict"; readonly claims: readonly Claim[] }
   /** A VM has it already, by a select rule, and keeps it. */
   | { readonly kind: "waits"; readonly vm: string }
+  /** Rules of a higher priority ask for facts of it that are not known. */
+  | { readonly kind: "open"; readonly rules: readonly RankedRule[] }
   | { readonly kind: "nobody" };
 
 /**

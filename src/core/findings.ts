@@ -3,10 +3,10 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import type { Policy, Rule } from "./policy.js";
+import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { RuleIndex } from "./rule-index.js";
-import { type Selector, verdictOf } from "./selector.js";
+import { evaluateSelector, type Selector, verdictOf } from "./selector.js";
 import type { World } from "./world.js";
 
 /** Why no rule may have a device: the top-level `never` and `allow`. */
@@ -42,6 +42,30 @@ export function matchesByRule(findings: Findings): MatchesByRule {
     }
   }
   return matched;
+}
+
+/** The rules of a strictly higher priority that may want the device for another VM, once its facts are known. */
+export function openAbove(
+  found: DeviceFindings | undefined,
+  vm: string | null,
+  priority: number,
+): readonly RankedRule[] {
+  return (found?.open ?? []).filter(
+    ({ rule }) => rule.priority > priority && vmsOf(rule).some((other) => other !== vm),
+  );
+}
+
+/** The keys on which these rules ask for what is not known of the device. */
+export function unknownKeysOf(
+  open: readonly RankedRule[],
+  found: DeviceFindings | undefined,
+): readonly string[] {
+  const keys = open.flatMap(({ rule }) =>
+    found === undefined
+      ? []
+      : evaluateSelector(rule.match, found.device).keys.filter((entry) => entry.verdict === "unknown"),
+  );
+  return [...new Set(keys.map((entry) => entry.key))];
 }
 
 /** Evaluates every rule on every device. */

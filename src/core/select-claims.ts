@@ -3,7 +3,13 @@ import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import { objectionTo } from "./eligibility.js";
 import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
-import type { MatchesByRule } from "./findings.js";
+import {
+  type DeviceFindings,
+  type Findings,
+  type MatchesByRule,
+  openAbove,
+  unknownKeysOf,
+} from "./findings.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { followPins, type Pinned } from "./pinning.js";
@@ -27,18 +33,22 @@ export interface SelectClaim {
 /** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
 export function collectSelectClaims(
   situation: Situation,
+  findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
 ): readonly SelectClaim[] {
   return situation.ranked.flatMap((ranked) => {
     const { rule } = ranked;
-    return rule.mode === "select" ? [collect({ ...ranked, rule }, situation, matches, verdicts)] : [];
+    return rule.mode === "select"
+      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts)]
+      : [];
   });
 }
 
 function collect(
   ranked: RankedRule & { readonly rule: SelectRule },
   situation: Situation,
+  findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
 ): SelectClaim {
@@ -50,7 +60,10 @@ function collect(
   for (const device of devices.filter(({ address }) => !situation.isSilent(rule, rule.vm, address))) {
     const verdict = verdicts.get(device.address);
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
-    const objection = isGiven ? null : candidateObjection(rule, device, situation, verdict);
+    const objection = isGiven
+      ? null
+      : (candidateObjection(rule, device, situation, verdict) ??
+        openObjection(rule, findings.get(device.address), situation));
     if (isGiven) {
       given.add(unitKey(situation.topology.unitOf(device, rule)));
     } else if (objection === null) {
@@ -89,9 +102,26 @@ function candidateObjection(
   return objectionTo(rule, rule.vm, device, world, isNamed) ?? rivalObjection(rule, verdict);
 }
 
+/** What a rule of a higher priority may yet want is not chosen anew; what the VM has already it keeps. */
+function openObjection(
+  rule: SelectRule,
+  found: DeviceFindings | undefined,
+  situation: Situation,
+): HeldReason | null {
+  const open = openAbove(found, rule.vm, rule.priority);
+  return found === undefined || open.length === 0 || situation.keeperOf(found.device.address) === rule.vm
+    ? null
+    : { kind: "fact-unknown", keys: unknownKeysOf(open, found) };
+}
+
 /** Exact claims are fixed before select rules of their own or a lower priority choose. */
 function rivalObjection(rule: SelectRule, verdict: ExactVerdict | undefined): HeldReason | null {
-  if (verdict === undefined || verdict.kind === "nobody" || verdict.kind === "waits") {
+  if (
+    verdict === undefined ||
+    verdict.kind === "nobody" ||
+    verdict.kind === "waits" ||
+    verdict.kind === "open"
+  ) {
     return null;
   }
   const claims = verdict.kind === "owner" ? [verdict.claim] : verdict.claims;

@@ -17,7 +17,7 @@ export interface Selection {
 }
 
 /** Units that a claim may not have after all, found out by looking at whole IOMMU groups. */
-export type Forbidden = ReadonlySet<string>;
+export type Forbidden = Pick<ReadonlyMap<string, unknown>, "has">;
 
 /** The name of a unit for one rule in {@link Forbidden}. */
 export function forbiddenKey(rule: SelectRule, unit: readonly Device[]): string {

@@ -41,22 +41,26 @@ export const override = story(
     const { serial, ...numberless } = expectNic;
     assert.ok(serial, "the network card has a serial number");
     const wrong = { ...expectDisk, device: "0011" };
-    await agent.start(configOf(vm, [disk.address, wrong], [nic.address, numberless]));
+    await agent.start(configOf(vm, [disk.address, wrong]));
     const drift = await untilHeld(lab, agent, disk.address, "drifted");
     assert.match(drift, /expected device 0011, found device 0010/);
-    const short = await untilHeld(lab, agent, nic.address, "protected");
-    assert.ok(short.endsWith(`must expect its serial number too: ${serial}`), short);
-    for (const { address } of [disk, nic]) await assertNoWrite(agent, address);
+    await assertNoWrite(agent, disk.address);
     await lab.host.sh(`echo here > ${place}/file && sync -f ${place}`);
     lab.saw("a wrong expectation makes the override void; the disk is still mounted and written to");
 
     const moved = await renumber(lab, vm, agent, nic, expectNic);
+    await agent.replaceFile(configOf(vm, [moved.address, numberless]));
+    const short = await untilHeld(lab, agent, moved.address, "protected");
+    assert.ok(short.endsWith(`must expect its serial number too: ${serial}`), short);
+    await assertNoWrite(agent, moved.address);
+
     await agent.replaceFile(configOf(vm, [disk.address, expectDisk], [moved.address, expectNic]));
     await untilInVm(lab, vm, disk);
     await untilInVm(lab, vm, moved);
     await assertAudited(lab, agent, disk, new RegExp(`^it carries ${place} through ${disk.disk}$`));
     await assertAudited(lab, agent, moved, /^it carries the default route through \S+$/);
     await lab.host.sh(`[ ! -b /dev/${disk.disk} ] && grep -q ' ${place} ' /proc/1/mountinfo`);
+    assert.equal(await lab.host.sh("ip route show default"), "", "the route went with its card");
     lab.saw("the kernel let go of a mounted disk: the mount is left without its device");
 
     const free = await lab.cards.plugDisk(4);

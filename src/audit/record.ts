@@ -31,7 +31,13 @@ export interface VmFacts {
 
 /** What was decided about a device: whose it is, it waits, a step is meant for it (observing), or it waits no more. */
 type Decision =
-  | { readonly verdict: "assigned"; readonly iommuGroup: number; readonly members: readonly PciAddress[] }
+  | {
+      readonly verdict: "assigned";
+      readonly iommuGroup: number;
+      readonly members: readonly PciAddress[];
+      /** Why the host needs it, where an override gives it away all the same. */
+      readonly override?: string;
+    }
   | { readonly verdict: "held"; readonly reason: HeldReason }
   | { readonly verdict: "planned"; readonly step: Step }
   | { readonly verdict: "clear" };

@@ -1,7 +1,8 @@
 /**
  * What the rules say about each device, before anybody's moment, IOMMU group or neighbour is looked at.
  */
-import { compareAddresses, type PciAddress } from "./address.js";
+import type { PciAddress } from "./address.js";
+import { inAddressOrder } from "./address-order.js";
 import type { Device } from "./device.js";
 import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
@@ -122,18 +123,6 @@ export class FindingsCache {
       ? null
       : { device, exclusion: exclusionOf(policy, device), matches, open };
   }
-}
-
-/** Looks come in address order; a world that was put together otherwise must not get other answers. */
-function inAddressOrder(devices: World["devices"]): Iterable<readonly [PciAddress, Device]> {
-  let last: PciAddress | undefined;
-  for (const address of devices.keys()) {
-    if (last !== undefined && compareAddresses(last, address) > 0) {
-      return [...devices].sort(([a], [b]) => compareAddresses(a, b));
-    }
-    last = address;
-  }
-  return devices;
 }
 
 /** Whether `never` or `allow` keeps the device from every rule. What is not known excludes (semantics.md 2). */

@@ -6,7 +6,12 @@ import type { Protection } from "../../../src/core/protection.js";
 import type { RawSelector } from "../../../src/core/selector.js";
 import { aDevice, anAddress, aPolicy, aRule, aWorld, protectedBy } from "../../support/builders.js";
 
-const nic = aDevice("0000:05:00.0", { class: "020000", driver: "igb", path: "0000:00/1c.5/00.0" });
+const nic = aDevice("0000:05:00.0", {
+  class: "020000",
+  driver: "igb",
+  path: "0000:00/1c.5/00.0",
+  serial: null,
+});
 const expected = { vendor: "10de", device: "2204", subsystemVendor: "1458", subsystemDevice: "403b" };
 
 function verdict(
@@ -53,7 +58,7 @@ describe("a protected device", () => {
   });
 
   it("must be named as well when it only shares the IOMMU group of one that is", () => {
-    const other = aDevice("0000:05:00.1", { class: "020000", driver: null });
+    const other = aDevice("0000:05:00.1", { class: "020000", driver: null, serial: null });
     const protections = new Map([
       [nic.address, hard],
       [other.address, hard],

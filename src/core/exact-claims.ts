@@ -134,20 +134,16 @@ class Collector {
     if (this.#situation.isSilent(ranked.rule, vm, device.address)) {
       return;
     }
-    const members = this.#situation.topology.unitOf(device, ranked.rule);
+    const { rule, rank } = ranked;
+    const members = this.#situation.topology.unitOf(device, rule);
     const unit = members.map((member) => member.address);
-    const objections = members.map((member) => ({
-      member,
-      objection: this.#situation.objectionTo(ranked.rule, vm, member, member === device),
-    }));
-    for (const { member, objection } of objections) {
-      const other = objections.find((entry) => entry.objection !== null && entry.member !== member);
-      const incomplete: HeldReason | null =
-        other?.objection === undefined || other.objection === null
-          ? null
-          : { kind: "unit-incomplete", member: other.member.address, why: describeHeld(other.objection) };
-      this.#put({ ...ranked, vm, device: member, objection: objection ?? incomplete, unit });
-    }
+    const objections = members.map((member) =>
+      this.#situation.objectionTo(rule, vm, member, member === device),
+    );
+    members.forEach((member, index) => {
+      const objection = objections[index] ?? incompleteBy(member, members, objections);
+      this.#put({ rule, rank, vm, device: member, objection, unit });
+    });
   }
 
   /** One claim of a rule for a VM on a device is enough, and one without an objection is the better one. */
@@ -161,6 +157,21 @@ class Collector {
     }
     this.#claims.set(claim.device.address, claims);
   }
+}
+
+/** That another member of its unit may not be taken. */
+function incompleteBy(
+  member: Device,
+  members: readonly Device[],
+  objections: readonly (HeldReason | null)[],
+): HeldReason | null {
+  for (const [index, objection] of objections.entries()) {
+    const other = members[index];
+    if (objection !== null && other !== undefined && other !== member) {
+      return { kind: "unit-incomplete", member: other.address, why: describeHeld(objection) };
+    }
+  }
+  return null;
 }
 
 /** Who gets a device among exact claims. */

@@ -27,6 +27,16 @@ export interface DmaSafety {
   readonly weaknesses: readonly string[];
 }
 
+/** Whether two verdicts say the same. */
+export function isSameProtection(a: Protection, b: Protection): boolean {
+  return a.because === b.because && a.level === b.level && a.isLiftable === b.isLiftable;
+}
+
+/** Whether two looks found the same weaknesses. */
+export function isSameDma({ weaknesses: a }: DmaSafety, { weaknesses: b }: DmaSafety): boolean {
+  return a.length === b.length && a.every((weakness, index) => weakness === b[index]);
+}
+
 export const AREAS = ["storage", "network", "console", "tpm"] as const;
 /** What a fact that is not known can be about. */
 export type Area = (typeof AREAS)[number];

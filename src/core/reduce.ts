@@ -8,6 +8,7 @@ import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import { dropCleared, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
 import { asLent, type Lease } from "./lease.js";
+import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
 import type { Step } from "./step.js";
@@ -97,8 +98,8 @@ function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>
     isHostSeen: true,
     inventoryMovedMs: hasMoved ? nowMs : world.inventoryMovedMs,
     devices,
-    protections: signal.protections,
-    dma: signal.dma,
+    protections: mergeProtections(world.protections, signal.protections),
+    dma: isSameDma(world.dma, signal.dma) ? world.dma : signal.dma,
   };
   return { ...next, holds: endHolds(next, [...world.holds, ...holdForDriverChange(world, next)]) };
 }
@@ -120,6 +121,16 @@ function mergeDevices(before: World["devices"], seen: readonly Device[]): World[
   const isNothingNew =
     merged.length === before.size && merged.every((device) => before.get(device.address) === device);
   return isNothingNew ? before : new Map(merged.map((device) => [device.address, device]));
+}
+
+/** What has not changed stays the very same object here too; the map is new with every look. */
+function mergeProtections(before: World["protections"], seen: World["protections"]): World["protections"] {
+  return new Map(
+    Array.from(seen, ([address, protection]) => {
+      const known = before.get(address);
+      return [address, known !== undefined && isSameProtection(known, protection) ? known : protection];
+    }),
+  );
 }
 
 function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): World {

@@ -40,7 +40,9 @@ export class RuleIndex {
     const found = [...this.#others];
     for (const [key, shelf] of this.#shelves) {
       const fact = key === "bus" ? busOf(device) : fixedFactOf(key, device);
-      found.push(...(fact === undefined ? shelf.all : (shelf.byValue.get(fact ?? "") ?? [])));
+      for (const ranked of fact === undefined ? shelf.all : (shelf.byValue.get(fact ?? "") ?? [])) {
+        found.push(ranked);
+      }
     }
     return found.sort((a, b) => a.rank - b.rank);
   }

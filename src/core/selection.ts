@@ -32,9 +32,7 @@ export function select(
   rootsOf: (rule: string) => ReadonlySet<PciAddress>,
 ): readonly Selection[] {
   let roots = rootsOf;
-  // A rule may want to be near what another one chooses; that one is decided first, so few rounds are enough.
-  const followers = situation.world.policy?.rules.filter(followsAnother) ?? [];
-  const rounds = 1 + (claims.some(({ rule }) => followsAnother(rule)) ? followers.length : 0);
+  const rounds = claims.some(({ rule }) => followsAnother(rule)) ? roundsOf(situation) : 1;
   let selections: readonly Selection[] = [];
   for (let round = 0; round < rounds; round += 1) {
     selections = new Pooling(claims, situation, forbidden, roots).select();
@@ -45,6 +43,11 @@ export function select(
     };
   }
   return selections;
+}
+
+/** A rule may want to be near what another one chooses; that one is decided first, so few rounds are enough. */
+function roundsOf({ world }: Situation): number {
+  return 1 + (world.policy?.rules.filter(followsAnother).length ?? 0);
 }
 
 function followsAnother(rule: Rule): boolean {

@@ -53,7 +53,8 @@ export class DecisionLog {
 }
 
 function assignedEntry(world: World, address: PciAddress, unit: Unit): DecisionEntry {
-  const { vm, rule, iommuGroup, members } = unit;
+  const { vm, iommuGroup, members } = unit;
+  const rule = unit.rules.get(address)?.name ?? unit.rule;
   const override = overriddenBy(world, address, unit);
   return {
     atMs: world.nowMs,
@@ -73,7 +74,7 @@ function assignedEntry(world: World, address: PciAddress, unit: Unit): DecisionE
  * the protection came later; that nothing protects it once its driver has let go is none.
  */
 function ownerText(world: World, address: PciAddress, unit: Unit, before: string | undefined): string {
-  const owner = `${unit.vm}/${unit.rule}`;
+  const owner = `${unit.vm}/${unit.rules.get(address)?.name ?? unit.rule}`;
   const overriding = `${owner}/override`;
   return overriddenBy(world, address, unit) !== null || before === overriding ? overriding : owner;
 }

@@ -2,7 +2,6 @@
  * The steps that change the host: bind, release, and the two that only write the ledger.
  */
 import { UndoStack } from "../base/undo.js";
-import type { PciAddress } from "../core/address.js";
 import { type Device, identityOf, isOnVfio } from "../core/device.js";
 import { isLeaseOf, type Lease } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
@@ -28,10 +27,9 @@ export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed
       seen: await seen(tools),
     };
   }
-  const isNew = (lease: Lease) => tools.leases.get(lease.address) === undefined;
-  const fresh = new Set(leases.filter(isNew).map((lease) => lease.address));
+  const standing = leases.flatMap((lease) => tools.leases.get(lease.address) ?? []);
   await tools.leases.put(leases);
-  const outcome = await bindAll(step, leases, fresh, tools);
+  const outcome = await bindAll(step, leases, standing, tools);
   return { outcome, seen: await seen(tools) };
 }
 
@@ -56,6 +54,11 @@ async function leasesFor(step: StepOf<"bind">, tools: Tools): Promise<Lease[] | 
     for (const address of addresses) {
       const device = tools.world().devices.get(address);
       if (device === undefined) {
+        return null;
+      }
+      const isClaimed = tools.leases.get(address)?.role === "claimed";
+      if (role === "companion" && isClaimed) {
+        // It has an owner of its own: whatever the plan saw, it is no bystander.
         return null;
       }
       leases.push(await leaseFor(step, device, role, tools));
@@ -92,9 +95,11 @@ async function leaseFor(
 async function bindAll(
   step: StepOf<"bind">,
   leases: readonly Lease[],
-  fresh: ReadonlySet<PciAddress>,
+  standing: readonly Lease[],
   tools: Tools,
 ): Promise<Outcome> {
+  const before = new Map(standing.map((lease) => [lease.address, lease]));
+  const isInUse = isGroupOfVm(step, tools);
   const undo = new UndoStack();
   for (const [index, lease] of leases.entries()) {
     const deed = step.companions.includes(lease.address)
@@ -102,13 +107,19 @@ async function bindAll(
       : await tools.host.bind(lease);
     // While one write to a device hangs every other one does, too: that device is left to the ledger (facts.md 5).
     if (deed.kind !== "stuck") {
-      undo.push(`lease of ${lease.address}`, () => giveBack(lease, tools));
+      const earlier = before.get(lease.address);
+      // What an earlier step has brought about is not this step's to undo, where others stand on it.
+      const isEarlier = earlier !== undefined && (isInUse || earlier.vm !== lease.vm);
+      undo.push(`lease of ${lease.address}`, () =>
+        isEarlier ? tools.leases.put([earlier]) : giveBack(lease, tools),
+      );
     }
     if (deed.kind !== "done") {
       const { undone, failed } = await undo.unwind();
       // Nothing was written to the rest of the unit: what it is now must not be what it goes back to one day.
       const rest = leases.slice(index + 1).map((entry) => entry.address);
-      await tools.leases.end(rest.filter((address) => fresh.has(address)));
+      await tools.leases.end(rest.filter((address) => !before.has(address)));
+      await tools.leases.put(standing.filter((lease) => rest.includes(lease.address)));
       const tail = [
         undone.length === 0 ? "" : `; undone: ${undone.join(", ")}`,
         failed.length === 0 ? "" : `; could not undo: ${failed.map((entry) => entry.detail).join(", ")}`,
@@ -155,9 +166,9 @@ export async function quarantineDevice(step: StepOf<"quarantine">, tools: Tools)
   if (device === undefined) {
     return { outcome: { kind: "cancelled", detail: "the card is gone" }, seen: await seen(tools) };
   }
-  const { address, appearance } = device;
+  const { address } = device;
   const why = `${step.vm} had it, and its rule says release: quarantine`;
-  const quarantine = { address, appearance, why, atMs: tools.now(), isCleared: false };
+  const quarantine = { address, identity: identityOf(device), why, atMs: tools.now(), isCleared: false };
   return { outcome: { kind: "done" }, seen: [{ kind: "quarantine-made", quarantine }] };
 }
 

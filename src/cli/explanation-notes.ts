@@ -8,7 +8,11 @@ export function notesOf(answer: DeviceExplanation): readonly string[] {
   const { protection, exclusion, lease, inVm, order, reservation, holds, pins, quarantine } = answer;
   return [
     ...note(protection, ({ level, because }) => `${level === "hard" ? "Protected" : "In use"}: ${because}`),
-    ...note(exclusion, (by) => `Excluded: by the file's ${by === "never" ? "never" : "allow"}`),
+    ...note(exclusion, (by) =>
+      by === "unknown"
+        ? "Excluded for now: what the file's never or allow asks for is not known"
+        : `Excluded: by the file's ${by === "never" ? "never" : "allow"}`,
+    ),
     ...note(lease, ({ vm, rule, role }) => `Lease: ${vm}, by rule ${rule}${roleOf(role)}`),
     ...note(
       inVm,

@@ -3,6 +3,8 @@
 import { readFileSync } from "node:fs";
 import { runProgram } from "./program.js";
 
+/** As `unavailable` (core/exit-code.ts): what is needed to answer is not there. */
+const CANNOT_WRITE = 69;
 const MINIMUM_NODE = [20, 19] as const;
 
 function isNodeOldEnough(): boolean {
@@ -16,9 +18,17 @@ function ownVersion(): string {
 }
 
 if (isNodeOldEnough()) {
+  let failed = false;
   // A reader that leaves early (`pciplug devices | head`) is no failure, and must not end an agent.
   for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", () => undefined);
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") {
+        // A full disk: half an answer must not pass for a whole one.
+        process.stderr.write(`pciplug: cannot write its output: ${error.message}\n`);
+        process.exitCode = CANNOT_WRITE;
+        failed = true;
+      }
+    });
   }
   await runProgram(
     {
@@ -26,7 +36,7 @@ if (isNodeOldEnough()) {
       err: (line) => process.stderr.write(`${line}\n`),
       uid: process.getuid?.() ?? 0,
       exit: (code) => {
-        process.exitCode = code;
+        process.exitCode = failed ? CANNOT_WRITE : code;
       },
     },
     ownVersion(),

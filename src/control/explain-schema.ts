@@ -63,7 +63,7 @@ const aboutDevice = z.object({
     reason: reason.nullable(),
     message: z.string(),
   }),
-  exclusion: z.enum(["never", "not-allowed"]).nullable(),
+  exclusion: z.enum(["never", "not-allowed", "unknown"]).nullable(),
   protection: z
     .object({ because: z.string(), level: z.enum(["hard", "soft"]), isLiftable: z.boolean() })
     .nullable(),

@@ -6,6 +6,7 @@ import { isOnVfio } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
+import { termsNow } from "./lost.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
 import { freePorts, retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
@@ -192,7 +193,7 @@ function isFreeOnVfio(scene: Scene, lease: Lease): boolean {
   const { world, assignment, taken } = scene;
   return (
     lease.role === "claimed" &&
-    lease.release === "vfio" &&
+    termsNow(world, lease).release === "vfio" &&
     assignment.byDevice.get(lease.address)?.vm !== lease.vm &&
     !taken.has(lease.address) &&
     isVmTransparent(world, lease.vm) &&

@@ -3,9 +3,10 @@
  */
 import type { PciAddress } from "./address.js";
 import { backoffOf } from "./backoff.js";
+import { isInQuarantine } from "./eligibility.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, type Lease } from "./lease.js";
-import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf } from "./lost.js";
+import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
@@ -135,12 +136,16 @@ function releaseMove(scene: Scene, lease: Lease): Move[] {
 /** Where a device goes that its VM has done with: back to the host, to nobody, or nowhere for now. */
 function leaveMoves(scene: Scene, lease: Lease, why: string): Move[] {
   const { address, vm, rule } = lease;
-  const quarantine = scene.world.intents.quarantines.find((entry) => entry.address === address);
-  if (lease.release === "vfio") {
+  const device = scene.world.devices.get(address);
+  const quarantine = scene.world.intents.quarantines.find(
+    (entry) => device !== undefined && isInQuarantine(entry, device),
+  );
+  const { release } = termsNow(scene.world, lease);
+  if (release === "vfio") {
     // It waits on vfio-pci for the next VM; whoever claims it takes over the lease.
     return [];
   }
-  if (lease.release === "quarantine" && quarantine === undefined) {
+  if (release === "quarantine" && quarantine === undefined) {
     return [{ step: { kind: "quarantine", vm, address, why } }];
   }
   if (quarantine !== undefined && !quarantine.isCleared) {

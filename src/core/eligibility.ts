@@ -3,10 +3,10 @@
  * what the card was expected to be, quarantine, reservations, DMA safety. Neighbours and rivals are another matter.
  */
 import type { PciAddress } from "./address.js";
-import type { Device } from "./device.js";
-import type { Exclusion } from "./findings.js";
+import { type Device, identityOf, isSameIdentity } from "./device.js";
+import { type Exclusion, excludedBy } from "./findings.js";
 import type { HeldReason } from "./held.js";
-import type { Reservation } from "./intent.js";
+import type { Quarantine, Reservation } from "./intent.js";
 import { isBridgeDevice } from "./iommu-group.js";
 import { delicacyOf } from "./pci-class.js";
 import type { Expectation, Rule } from "./policy.js";
@@ -28,7 +28,7 @@ export function objectionTo(
   isNamed: boolean,
 ): HeldReason | null {
   return (
-    (exclusion === null ? null : { kind: exclusion }) ??
+    (exclusion === null ? null : excludedBy(exclusion)) ??
     (isNamed ? (delicacyObjection(rule, device) ?? expectationObjection(rule.expect, device)) : null) ??
     needObjection(rule, device, circumstances) ??
     intentObjection(vm, device, circumstances) ??
@@ -51,7 +51,8 @@ function needObjection(rule: Rule, device: Device, { protections }: Circumstance
     return null;
   }
   if (rule.isOverride && isLiftable && rule.expect !== null && names(rule, device)) {
-    return serialObjection(rule.expect, device, because);
+    // Also what only comes along with a device that matches must be what was expected.
+    return expectationObjection(rule.expect, device) ?? serialObjection(rule.expect, device, because);
   }
   return level === "soft" ? { kind: "in-use", because } : { kind: "protected", because };
 }
@@ -94,14 +95,13 @@ function expectationObjection(expect: Expectation | null, device: Device): HeldR
   return unknown.length === 0 ? null : { kind: "fact-unknown", keys: unknown };
 }
 
-function intentObjection(
+/** Quarantine, and reservations for another VM; `vm` is `null` where it is not known yet for which. */
+export function intentObjection(
   vm: string | null,
   device: Device,
   { intents, nowMs }: Circumstances,
 ): HeldReason | null {
-  const quarantine = intents.quarantines.find(
-    (entry) => entry.address === device.address && entry.appearance === device.appearance && !entry.isCleared,
-  );
+  const quarantine = intents.quarantines.find((entry) => !entry.isCleared && isInQuarantine(entry, device));
   if (quarantine !== undefined) {
     return { kind: "quarantined", why: quarantine.why };
   }
@@ -109,6 +109,11 @@ function intentObjection(
   return reservation === undefined || vm === null || reservation.vm === vm
     ? null
     : { kind: "reserved", vm: reservation.vm, detail: reservation.detail };
+}
+
+/** Whether an entry speaks of this card: its place and its ids, over every boot. A twin in its place counts as it. */
+export function isInQuarantine(entry: Quarantine, device: Device): boolean {
+  return entry.address === device.address && isSameIdentity(entry.identity, identityOf(device));
 }
 
 /** The reservation in force on a device. */

@@ -78,7 +78,7 @@ class Collector {
     for (const [address, objection] of drifted) {
       const device = devices.get(address);
       if (device !== undefined) {
-        const vm = rule.mode === "batch" ? rule.vm : null;
+        const vm = rule.mode === "batch" ? rule.vm : this.#keeperFor(rule, address);
         this.#put({ ...ranked, vm, device, objection, unit: [address] });
       }
     }
@@ -97,8 +97,7 @@ class Collector {
     const keptBy = (address: PciAddress) => this.#situation.keeperBy(rule, address);
     for (const { device, class: name, vm } of classify(rule, fit, keptBy)) {
       if (vm === null) {
-        const objection: HeldReason = { kind: "no-class", class: name };
-        this.#put({ ...ranked, vm: null, device, objection, unit: [device.address] });
+        this.#putUnfit(ranked, device, { kind: "no-class", class: name });
       } else {
         this.add(ranked, vm, device);
       }
@@ -106,7 +105,7 @@ class Collector {
     for (const [address, objection] of objections) {
       const device = this.#situation.world.devices.get(address);
       if (objection !== null && device !== undefined) {
-        this.#put({ ...ranked, vm: this.#keeperFor(rule, address), device, objection, unit: [address] });
+        this.#putUnfit(ranked, device, objection);
       }
     }
   }
@@ -121,6 +120,22 @@ class Collector {
       }
       return isAnchor;
     });
+  }
+
+  /** A unit that a group rule may not have now, for the sake of the device that matched. */
+  #putUnfit(ranked: RankedRule & { readonly rule: GroupRule }, device: Device, reason: HeldReason): void {
+    const members = this.#situation.topology.unitOf(device, ranked.rule);
+    const unit = members.map((member) => member.address);
+    for (const member of members) {
+      const isAnchor = member === device;
+      const objection: HeldReason = isAnchor
+        ? reason
+        : { kind: "unit-incomplete", member: device.address, why: describeHeld(reason) };
+      const vm = this.#keeperFor(ranked.rule, member.address);
+      if (isAnchor || vm !== null) {
+        this.#put({ ...ranked, vm, device: member, objection, unit });
+      }
+    }
   }
 
   /** Where a device is that a group rule may not have now: there it stays. */
@@ -195,14 +210,15 @@ export function ownerAmong(claims: readonly Claim[], isKept: (claim: Claim) => b
   if (first === undefined) {
     return { kind: "nobody" };
   }
+  const kept = fit.find(isKept);
+  if (kept !== undefined && !(first.rule.preempt && priorityOf(first) > priorityOf(kept))) {
+    return { kind: "owner", claim: kept, isKept: true };
+  }
   const equals = fit.filter((claim) => priorityOf(claim) === priorityOf(first));
   const isContested = equals.some((claim) => claim.vm !== first.vm);
-  if (isContested && !equals.every((claim) => claim.rule.onConflict === "first")) {
-    return { kind: "conflict", claims: equals };
-  }
-  const kept = fit.find(isKept);
-  const isYielding = kept === undefined || (first.rule.preempt && priorityOf(first) > priorityOf(kept));
-  return { kind: "owner", claim: isYielding ? first : kept, isKept: !isYielding };
+  return isContested && !equals.every((claim) => claim.rule.onConflict === "first")
+    ? { kind: "conflict", claims: equals }
+    : { kind: "owner", claim: first, isKept: false };
 }
 
 /** Priority of a claim; an operator's order stands above every rule. */

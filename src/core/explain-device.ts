@@ -2,7 +2,7 @@
 import type { PciAddress } from "./address.js";
 import { reportAssignments } from "./assignment-report.js";
 import type { Device } from "./device.js";
-import { reservationOn } from "./eligibility.js";
+import { isInQuarantine, reservationOn } from "./eligibility.js";
 import { reportKeys } from "./explain-keys.js";
 import type {
   DeviceExplanation,
@@ -146,7 +146,8 @@ function memberOf({ world, assignment }: Scene, device: Device): GroupMember {
   };
 }
 
-function notesOn({ world, taken }: Scene, { address, appearance }: Device): DeviceNotes {
+function notesOn({ world, taken }: Scene, device: Device): DeviceNotes {
+  const { address } = device;
   const lease = world.leases.get(address);
   const occupant = taken.get(address);
   const { orders, pins, quarantines } = world.intents;
@@ -172,7 +173,6 @@ function notesOn({ world, taken }: Scene, { address, appearance }: Device): Devi
     pins: pins
       .filter((pin) => pin.address === address)
       .map(({ rule, serial, path }) => ({ rule, serial, path })),
-    quarantine:
-      quarantines.find((entry) => entry.address === address && entry.appearance === appearance)?.why ?? null,
+    quarantine: quarantines.find((entry) => !entry.isCleared && isInQuarantine(entry, device))?.why ?? null,
   };
 }

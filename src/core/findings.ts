@@ -4,14 +4,16 @@
 import type { PciAddress } from "./address.js";
 import { inAddressOrder } from "./address-order.js";
 import type { Device } from "./device.js";
+import type { HeldReason } from "./held.js";
 import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { RuleIndex } from "./rule-index.js";
-import { evaluateSelector, type Selector, verdictOf } from "./selector.js";
+import { evaluateSelector, verdictOf } from "./selector.js";
+import { anyOf } from "./verdict.js";
 import type { World } from "./world.js";
 
-/** Why no rule may have a device: the top-level `never` and `allow`. */
-export type Exclusion = "never" | "not-allowed";
+/** Why no rule may have a device: the top-level `never` and `allow`; `unknown`: what they ask for is not known. */
+export type Exclusion = "never" | "not-allowed" | "unknown";
 
 /** What the rules say about one device. */
 export interface DeviceFindings {
@@ -125,15 +127,24 @@ export class FindingsCache {
   }
 }
 
-/** Whether `never` or `allow` keeps the device from every rule. What is not known excludes (semantics.md 2). */
+/** Whether `never` or `allow` keeps the device from every rule. */
 export function exclusionOf(
   { never, allow }: Pick<Policy, "never" | "allow">,
   device: Device,
 ): Exclusion | null {
-  if (never.some((selector) => verdictOf(selector, device) !== "no-match")) {
+  const isNever = anyOf(never.map((selector) => verdictOf(selector, device)));
+  const isAllowed = allow === null ? "match" : anyOf(allow.map((selector) => verdictOf(selector, device)));
+  if (isNever === "match") {
     return "never";
   }
-  return allow === null || allow.some((selector: Selector) => verdictOf(selector, device) === "match")
-    ? null
-    : "not-allowed";
+  if (isAllowed === "no-match") {
+    return "not-allowed";
+  }
+  // Nothing is taken on it, and nothing is given up (semantics.md 3).
+  return isNever === "unknown" || isAllowed === "unknown" ? "unknown" : null;
+}
+
+/** An exclusion as a reason. */
+export function excludedBy(exclusion: Exclusion): HeldReason {
+  return exclusion === "unknown" ? { kind: "fact-unknown", keys: ["never or allow"] } : { kind: exclusion };
 }

@@ -34,8 +34,8 @@ export interface Order {
 /** Keeps a device from everyone until it is cleared. */
 export interface Quarantine {
   readonly address: PciAddress;
-  /** See `Device.appearance`: another card at the address is not in quarantine. */
-  readonly appearance: string;
+  /** Another kind of card at the address is not in quarantine. */
+  readonly identity: Identity;
   /** For people. */
   readonly why: string;
   readonly atMs: number;

@@ -26,7 +26,10 @@ function newPin(world: World, name: string, address: PciAddress): readonly Pin[]
   }
   const pin = pinOf(name, device, world.leases.get(address)?.serial ?? null);
   const isKnown = world.intents.pins.some(
-    (entry) => entry.rule === name && isCardOf(entry, device) && isPlaceOf(entry, pin),
+    (entry) =>
+      entry.rule === name &&
+      // A place that another card is pinned to is not learnt anew: what stands there is not the one that was meant.
+      (isCardOf(entry, device) ? isPlaceOf(entry, pin) : entry.address === address),
   );
   return isKnown ? [] : [pin];
 }

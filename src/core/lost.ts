@@ -4,7 +4,7 @@
 import { type PciAddress, qemuIdOf } from "./address.js";
 import type { Assignment } from "./assignment.js";
 import type { HeldReason } from "./held.js";
-import type { Lease } from "./lease.js";
+import { type Lease, type LeaseTerms, termsOf } from "./lease.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
 import type { Rule } from "./policy.js";
 import { unplugName } from "./unplug.js";
@@ -15,11 +15,29 @@ export function isUnclaimed(assignment: Assignment, vm: string, address: PciAddr
   return assignment.staying.get(address)?.has(vm) !== true;
 }
 
-/** The rule of another VM that goes first on a device of this one and says `preempt`; `null` when there is none. */
+/**
+ * The rule of another VM that preempts a claim of this one which still stands; `null` when there is none. Where this
+ * VM's own claim is gone, nobody preempts it: it leaves within the limits of a change.
+ */
 export function preemptorOf(assignment: Assignment, vm: string, address: PciAddress): Rule | null {
   const unit = assignment.byDevice.get(address);
   const rule = unit?.rules.get(address);
-  return unit !== undefined && unit.vm !== vm && rule?.preempt === true ? rule : null;
+  if (unit === undefined || unit.vm === vm || rule?.preempt !== true) {
+    return null;
+  }
+  const own = [
+    ...(assignment.exact.get(address) ?? []).flatMap((claim) => (claim.vm === vm ? [claim.rule] : [])),
+    ...(assignment.findings.get(address)?.matches ?? []).flatMap((entry) =>
+      entry.rule.mode === "select" && entry.rule.vm === vm ? [entry.rule] : [],
+    ),
+  ];
+  return own.some(({ priority }) => priority < rule.priority) ? rule : null;
+}
+
+/** What the rule of a lease says now; what it said when it took the device, where it is not in the file any more. */
+export function termsNow({ policy }: Pick<World, "policy">, lease: Lease): LeaseTerms {
+  const rule = policy?.rules.find(({ name }) => name === lease.rule);
+  return rule === undefined ? lease : termsOf(rule);
 }
 
 /** Whether a device stays in its VM although the rule that gave it is gone: `onRuleGone: keep`. */

@@ -5,6 +5,7 @@ import type { PciAddress } from "./address.js";
 import { ruleOf } from "./assignment-report.js";
 import type { Device } from "./device.js";
 import type { Claim } from "./exact-claims.js";
+import { excludedBy } from "./findings.js";
 import type { HeldReason } from "./held.js";
 import { listed, type Outcome } from "./outcome.js";
 import { type Preference, type Rule, type SelectRule, vmsOf } from "./policy.js";
@@ -69,7 +70,7 @@ export class OutcomeFinder {
       case "unknown":
         return exclusion === null
           ? { kind: "unknown", keys: failing }
-          : { kind: "held", vm: null, reason: { kind: exclusion } };
+          : { kind: "held", vm: null, reason: excludedBy(exclusion) };
       case "match":
         return this.#givenTo(vm, device.address) ?? { kind: "silent", vm };
     }

@@ -25,9 +25,15 @@ export function followPins(
 ): Pinned {
   const drifted = new Map<PciAddress, HeldReason>();
   const own = new Map<PciAddress, Device>();
+  /** Of the same model as a pinned card, and perhaps another one: nothing is taken before that is known. */
+  const open = new Map<PciAddress, HeldReason>();
   for (const pin of pins.filter((entry) => entry.rule === rule.name)) {
     const there = deviceOf(pin, rule.follow, devices);
-    if (there !== undefined && isCardOf(pin, there)) {
+    if (there !== undefined && pin.serial !== null && there.serial === undefined) {
+      open.set(there.address, { kind: "fact-unknown", keys: ["serial"] });
+      continue;
+    }
+    if (there !== undefined && isMeant(pin, rule, matched) && isCardOf(pin, there)) {
       own.set(there.address, there);
     }
     const stranger = strangerFor(pin, there, rule, devices);
@@ -40,11 +46,17 @@ export function followPins(
       own.set(device.address, device);
     }
   }
-  for (const address of own.keys()) {
-    // One card of the rule may stand where another one of it was learnt.
-    drifted.delete(address);
-  }
-  return { devices: [...own.values()], drifted };
+  // One card of the rule may stand where another one of it was learnt.
+  const strange = [...drifted].filter(([address]) => !own.has(address));
+  return {
+    devices: [...own.values()].filter(({ address }) => !open.has(address)),
+    drifted: new Map([...strange, ...open]),
+  };
+}
+
+/** By address a pin only narrows what the rule matches; one that follows its card also brings it in. */
+function isMeant(pin: Pin, rule: Pick<Rule, "follow">, matched: readonly Device[]): boolean {
+  return rule.follow !== "address" || matched.some(({ address }) => address === pin.address);
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { PciAddress } from "./address.js";
 import type { AssignParts } from "./assign-parts.js";
 import type { Claim } from "./exact-claims.js";
-import { type DeviceFindings, unknownKeysOf } from "./findings.js";
+import { type DeviceFindings, excludedBy, unknownKeysOf } from "./findings.js";
 import type { Held, HeldReason } from "./held.js";
 import { sortedAddresses } from "./iommu-group.js";
 import { vmsOf } from "./policy.js";
@@ -115,6 +115,6 @@ function openHeld(address: PciAddress, found: DeviceFindings | undefined): Held 
   const reason: HeldReason =
     found.exclusion === null
       ? { kind: "fact-unknown", keys: unknownKeysOf(found.open, found) }
-      : { kind: found.exclusion };
+      : excludedBy(found.exclusion);
   return { address, vm: vmsOf(first.rule)[0] ?? null, rule: first.rule.name, reason };
 }

@@ -9,7 +9,7 @@ import {
   openAbove,
   unknownKeysOf,
 } from "./findings.js";
-import type { HeldReason } from "./held.js";
+import { describeHeld, type HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { followPins, type Pinned } from "./pinning.js";
 import type { Alternative, SelectRule } from "./policy.js";
@@ -64,7 +64,7 @@ function collect(
       candidateObjection(rule, device, situation, verdict) ??
       (isGiven ? null : openObjection(rule, findings.get(address), situation));
     if (objection !== null) {
-      objections.set(address, objection);
+      noteUnfit(rule, device, objection, situation, objections);
       continue;
     }
     fit.push(device);
@@ -76,6 +76,26 @@ function collect(
     poolOf(rule, alternative, fit, situation, objections, verdicts),
   );
   return { ranked, rule, objections, pools, given };
+}
+
+/** Notes a device that a rule may not have, and with it what the VM has of its unit: a unit is not torn apart. */
+function noteUnfit(
+  rule: SelectRule,
+  device: Device,
+  objection: HeldReason,
+  situation: Situation,
+  objections: Map<PciAddress, HeldReason>,
+): void {
+  objections.set(device.address, objection);
+  for (const { address } of situation.topology.unitOf(device, rule)) {
+    if (!objections.has(address) && situation.keeperOf(address) === rule.vm) {
+      objections.set(address, {
+        kind: "unit-incomplete",
+        member: device.address,
+        why: describeHeld(objection),
+      });
+    }
+  }
 }
 
 function meantBy(rule: SelectRule, situation: Situation, matches: MatchesByRule): Pinned {
@@ -154,7 +174,12 @@ function poolOf(
 ): readonly (readonly Device[])[] {
   const units = new Map<string, readonly Device[]>();
   for (const device of fit) {
-    if (match !== null && verdictOf(match, device) !== "match") {
+    const verdict = match === null ? "match" : verdictOf(match, device);
+    if (verdict === "unknown" && situation.keeperOf(device.address) === rule.vm) {
+      // What is not known yet takes nothing away.
+      objections.set(device.address, { kind: "fact-unknown", keys: ["alternatives"] });
+    }
+    if (verdict !== "match") {
       continue;
     }
     const unit = situation.topology.unitOf(device, rule);
@@ -166,11 +191,21 @@ function poolOf(
     if (unfit === undefined) {
       units.set(unitKey(unit), unit);
     } else {
-      objections.set(device.address, {
-        kind: "unit-incomplete",
-        member: unfit.address,
-        why: "it may not be taken",
-      });
+      noteUnfit(
+        rule,
+        device,
+        { kind: "unit-incomplete", member: unfit.address, why: "it may not be taken" },
+        situation,
+        objections,
+      );
+      // The one that cannot be taken may be with the VM already.
+      if (situation.keeperOf(unfit.address) === rule.vm && !objections.has(unfit.address)) {
+        objections.set(unfit.address, {
+          kind: "unit-incomplete",
+          member: device.address,
+          why: "it may not be taken",
+        });
+      }
     }
   }
   return [...units.values()];

@@ -2,7 +2,7 @@
 import { InvariantError } from "../base/error.js";
 import { compareAddresses, type PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import { objectionTo } from "./eligibility.js";
+import { intentObjection, objectionTo } from "./eligibility.js";
 import { type Exclusion, exclusionOf } from "./findings.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, type Lease } from "./lease.js";
@@ -87,6 +87,15 @@ export class Situation {
   /** Whether a rule may take a device that it matches, for the device's own sake (eligibility.ts). */
   objectionTo(rule: Rule, vm: string | null, device: Device, isNamed = true): HeldReason | null {
     return objectionTo(rule, vm, device, this.#exclusionOf(device), this.world, isNamed);
+  }
+
+  /** Whether a neighbour may go to vfio-pci for a VM: nobody's own, and not kept from it by the operator. */
+  mayBind(device: Device, vm: string): boolean {
+    return (
+      this.keeperOf(device.address) === undefined &&
+      this.#exclusionOf(device) === null &&
+      intentObjection(vm, device, this.world) === null
+    );
   }
 
   /** Whether a rule says nothing now, because its VM is down and it says `whenDown: next`. */

@@ -27,7 +27,7 @@ export function chooseSoundly(
     const selections = select(claims, situation, forbidden, rootsOf);
     const owners = ownersOf(selections, verdicts);
     const decision = decideGroups(owners, exact, situation);
-    const fresh = refusedUnits(selections, decision, forbidden);
+    const fresh = refusedUnits(selections, decision, forbidden, situation);
     if (fresh.length === 0 || round === MOST_ROUNDS) {
       return { decision, selections, forbidden };
     }
@@ -45,12 +45,15 @@ function refusedUnits(
   selections: readonly Selection[],
   decision: GroupDecision,
   forbidden: Forbidden,
+  situation: Situation,
 ): readonly (readonly [string, HeldReason])[] {
   const refused = selections.flatMap(({ claim, units }) =>
     units.flatMap((unit) => {
       const key = forbiddenKey(claim.rule, unit);
       const reason = unit.map((member) => decision.refused.get(member.address)).find(Boolean);
-      return reason === undefined || forbidden.has(key) ? [] : [{ key, reason, vm: claim.rule.vm }];
+      // What the VM has it is not to swap for another, because a neighbour came.
+      const isKept = unit.some(({ address }) => situation.keeperOf(address) === claim.rule.vm);
+      return reason === undefined || isKept || forbidden.has(key) ? [] : [{ key, reason, vm: claim.rule.vm }];
     }),
   );
   const isOpen = (address: PciAddress, vm: string) =>

@@ -36,7 +36,9 @@ function exactStays({ exact, verdicts, selections }: AssignParts): readonly Stay
 
 function openStays({ findings }: AssignParts): readonly Stay[] {
   return [...findings.values()].flatMap(({ device, open, exclusion }) =>
-    exclusion === null ? open.flatMap(({ rule }) => vmsOf(rule).map((vm): Stay => [device.address, vm])) : [],
+    exclusion === null || exclusion === "unknown"
+      ? open.flatMap(({ rule }) => vmsOf(rule).map((vm): Stay => [device.address, vm]))
+      : [],
   );
 }
 

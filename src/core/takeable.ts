@@ -46,7 +46,11 @@ export function splitGroup(question: GroupQuestion, situation: Situation): Group
   const isFree = (device: Device) => !foreign(device) && !question.isContested(device.address);
   const companions = others.filter((device) => isFree(device) && isIdle(device, situation));
   const bystanders = others.filter(
-    (device) => question.isOptedIn && isFree(device) && !companions.includes(device),
+    (device) =>
+      question.isOptedIn &&
+      isFree(device) &&
+      !companions.includes(device) &&
+      situation.mayBind(device, question.vm),
   );
   const blockers: readonly Blocker[] = others
     .filter((device) => !companions.includes(device) && !bystanders.includes(device))

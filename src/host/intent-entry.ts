@@ -42,11 +42,13 @@ export function parseOrder(value: unknown): Order | undefined {
 export function parseQuarantine(value: unknown): Quarantine | undefined {
   const entry = asRecord(value);
   const address = addressIn(entry?.["address"]);
-  const { appearance, why, atMs, isCleared } = entry ?? {};
+  const identity = parseIdentity(entry?.["identity"]);
+  const { why, atMs, isCleared } = entry ?? {};
   return address !== undefined &&
-    areTexts(appearance, why) &&
+    identity !== undefined &&
+    typeof why === "string" &&
     typeof atMs === "number" &&
     typeof isCleared === "boolean"
-    ? { address, appearance: String(appearance), why: String(why), atMs, isCleared }
+    ? { address, identity, why, atMs, isCleared }
     : undefined;
 }

@@ -112,7 +112,7 @@ describe("the intents", () => {
     pins: [{ rule: "gpus", address: gpu, path: "0000:00/1c.0/00.0", serial: null, identity }],
     reservations: [{ address: gpu, vm: "a", untilMs: 7, detail: "for the demo" }],
     orders: [{ address: gpu, vm: "a", atMs: 1 }],
-    quarantines: [{ address: gpu, appearance: "inode-1", why: "tenant left", atMs: 2, isCleared: false }],
+    quarantines: [{ address: gpu, identity, why: "tenant left", atMs: 2, isCleared: false }],
   };
 
   it("come back as they were saved", async () => {

@@ -102,8 +102,11 @@ function consequences(world: World, step: Step): Signal[] {
       ];
     case "quarantine": {
       const { address, why } = step;
-      const appearance = world.devices.get(address)?.appearance ?? "";
-      const quarantine = { address, appearance, why, atMs: world.nowMs, isCleared: false };
+      const device = world.devices.get(address);
+      if (device === undefined) {
+        throw new Error(`no device ${address}`);
+      }
+      const quarantine = { address, identity: identityOf(device), why, atMs: world.nowMs, isCleared: false };
       return [{ kind: "quarantine-made", quarantine }];
     }
     case "forget":

@@ -277,7 +277,9 @@ const intents: fc.Arbitrary<Partial<World["intents"]>> = fc.oneof(
     quarantines: fc.array(
       fc.record({
         address,
-        appearance: fc.constantFrom("first", "second"),
+        identity: fc
+          .constantFrom("10de", "1002")
+          .map((vendor) => identityOf(aDevice("0000:01:00.0", { vendor }))),
         why: fc.constant("it is suspect"),
         atMs: fc.constant(0),
         isCleared: fc.boolean(),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { narrate } from "../../../src/agent/narrator.js";
 import type { Turn } from "../../../src/agent/pipeline.js";
+import { identityOf } from "../../../src/core/device.js";
 import { type Intents, NO_INTENTS } from "../../../src/core/intent.js";
 import { pinOf } from "../../../src/core/pinning.js";
 import { aDevice, aWorld } from "../../support/builders.js";
@@ -8,7 +9,7 @@ import { aDevice, aWorld } from "../../support/builders.js";
 const card = aDevice("0000:65:00.0");
 const quarantine = {
   address: card.address,
-  appearance: card.appearance,
+  identity: identityOf(card),
   why: "used",
   atMs: 1,
   isCleared: false,

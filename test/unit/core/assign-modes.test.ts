@@ -1,7 +1,7 @@
 /** Modes, priorities and what is kept: who gets what when rules choose, spread and compete (semantics.md 4). */
 import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
-import type { Device } from "../../../src/core/device.js";
+import { type Device, identityOf } from "../../../src/core/device.js";
 import type { Lease } from "../../../src/core/lease.js";
 import type { Policy, Rule } from "../../../src/core/policy.js";
 import type { World } from "../../../src/core/world.js";
@@ -279,7 +279,7 @@ describe("what keeps a device from a VM", () => {
         quarantines: [
           {
             address: g1.address,
-            appearance: g1.appearance,
+            identity: identityOf(g1),
             why: "used",
             atMs: 1,
             isCleared: false,
@@ -290,7 +290,9 @@ describe("what keeps a device from a VM", () => {
     });
     expect(reasons([g1], [rule], put({}))).toEqual(["01 quarantined"]);
     expect(given([g1], [rule], put({ isCleared: true }))).toEqual(["01 a"]);
-    expect(given([g1], [rule], put({ appearance: "another card" }))).toEqual(["01 a"]);
+    expect(
+      given([g1], [rule], put({ identity: identityOf(aDevice(g1.address, { device: "1eb8" })) })),
+    ).toEqual(["01 a"]);
   });
 
   it("is never: before any priority; and allow: when the device is not in it", () => {

@@ -1,5 +1,6 @@
 /** What rules say beside what they match, carried out: ports, properties, companions, where devices go afterwards. */
 import { describe, expect, it } from "vitest";
+import { identityOf } from "../../../src/core/device.js";
 import { NO_INTENTS, type Quarantine } from "../../../src/core/intent.js";
 import { plan, planAll } from "../../../src/core/plan.js";
 import type { Rule } from "../../../src/core/policy.js";
@@ -82,7 +83,7 @@ describe("a device whose VM has done with it", () => {
     const lease = aLease(bound, "a", { release: "vfio", original: { driver: "nouveau", override: "x" } });
     const parked = aWorld({ devices: [bound], policy: nobody, vms: { a: up(), b: up() }, leases: [lease] });
     expect(kinds(parked)).toEqual([]);
-    const next = { ...parked, policy: aPolicy([aRule("r", vga, "b")], { version: "v3" }) };
+    const next = { ...parked, policy: aPolicy([aRule("next", vga, "b")], { version: "v3" }) };
     expect(steps(next, "b")).toMatchObject([{ kind: "bind", vm: "b" }]);
     const { world } = runToRest(next);
     expect(world.leases.get(gpu)).toMatchObject({ vm: "b", original: { driver: "nouveau", override: "x" } });
@@ -186,7 +187,7 @@ describe("what the world learns", () => {
   it("is a quarantine of one card only, which another one at the address does not inherit", () => {
     const quarantine: Quarantine = {
       address: gpu,
-      appearance: card.appearance,
+      identity: identityOf(card),
       why: "used",
       atMs: 1,
       isCleared: false,
@@ -197,7 +198,10 @@ describe("what the world learns", () => {
       { intents: { ...NO_INTENTS, quarantines: [quarantine] } },
     );
     expect(steps(world)).toEqual([]);
-    const swapped = { ...world, devices: new Map([[gpu, { ...card, appearance: "another" }]]) };
+    const swapped = {
+      ...world,
+      devices: new Map([[gpu, { ...card, device: "1eb8", appearance: "another" }]]),
+    };
     expect(steps(swapped)).toMatchObject([{ kind: "bind" }]);
   });
 });

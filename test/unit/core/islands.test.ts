@@ -89,6 +89,22 @@ describe("assigning island by island", () => {
     }
   });
 
+  it("lets rules that choose wander with what they match", () => {
+    const device = aDevice("0000:01:00.0");
+    const count = { min: 1, max: 1 };
+    const policy = aPolicy([
+      aSelectRule("r1", { vendor: "10de" }, "a", count),
+      aSelectRule("r2", { vendor: "8086" }, "a", count),
+    ]);
+    const cache = new AssignmentCache();
+    cache.of(aWorld({ devices: [device], policy }));
+    const after = cache.of(aWorld({ devices: [{ ...device, vendor: "8086" }], policy }));
+    expect(after.selections.map(({ claim, units }) => [claim.rule.name, units.length])).toEqual([
+      ["r1", 0],
+      ["r2", 1],
+    ]);
+  });
+
   it("decides again only where something has changed", () => {
     const [first, second] = [aDevice("0000:01:00.0"), aDevice("0000:02:00.0")];
     const policy = aPolicy([aRule("r", { address: "*" }, "a")]);

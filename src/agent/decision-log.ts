@@ -39,11 +39,13 @@ export class DecisionLog {
     ];
   }
 
-  /** Devices that belong to another VM, or to one by another rule, than at the last turn. */
+  /** Devices that belong to another VM, or to one by another rule or right, than at the last turn. */
   #newOwners(world: World, scene: Scene): DecisionEntry[] {
     const before = this.#owners;
     const { byDevice } = scene.assignment;
-    this.#owners = new Map([...byDevice].map(([address, { vm, rule }]) => [address, `${vm}/${rule}`]));
+    this.#owners = new Map(
+      [...byDevice].map(([address, unit]) => [address, ownerText(world, address, unit, before.get(address))]),
+    );
     return [...byDevice]
       .filter(([address]) => before.get(address) !== this.#owners.get(address))
       .map(([address, unit]) => assignedEntry(world, address, unit));
@@ -52,17 +54,33 @@ export class DecisionLog {
 
 function assignedEntry(world: World, address: PciAddress, unit: Unit): DecisionEntry {
   const { vm, rule, iommuGroup, members } = unit;
+  const override = overriddenBy(world, address, unit);
   return {
     atMs: world.nowMs,
     event: "decision",
     who: "agent",
     what: `${address} belongs to ${vm}`,
-    why: `rule ${rule} matches it`,
+    why: override === null ? `rule ${rule} matches it` : `rule ${rule} overrides its protection: ${override}`,
     vm,
     rule,
     address,
-    after: { verdict: "assigned", iommuGroup, members },
+    after: { verdict: "assigned", iommuGroup, members, ...(override === null ? {} : { override }) },
   };
+}
+
+/**
+ * Whose the device is and by what right, in one text. Having it in spite of a protection is another decision, also where
+ * the protection came later; that nothing protects it once its driver has let go is none.
+ */
+function ownerText(world: World, address: PciAddress, unit: Unit, before: string | undefined): string {
+  const owner = `${unit.vm}/${unit.rule}`;
+  const overriding = `${owner}/override`;
+  return overriddenBy(world, address, unit) !== null || before === overriding ? overriding : owner;
+}
+
+/** Why the host needs the device that an override gives away (semantics.md 8); `null`: no override was needed. */
+function overriddenBy(world: World, address: PciAddress, { rules }: Unit): string | null {
+  return rules.get(address)?.isOverride === true ? (world.protections.get(address)?.because ?? null) : null;
 }
 
 function heldEntries(world: World, plan: Plan): DecisionEntry[] {

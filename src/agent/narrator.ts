@@ -28,7 +28,46 @@ export function narrate(turn: Turn): AuditEntry[] {
     ...turn.before.holds
       .filter((hold) => !turn.world.holds.includes(hold))
       .map((hold) => holdEnded(atMs, hold)),
+    ...narrateIntents(turn),
   ];
+}
+
+function narrateIntents({ before, world, signals }: Turn): AuditEntry[] {
+  const atMs = world.nowMs;
+  const [was, now] = [before.intents, world.intents];
+  // What comes from the file of an earlier life was told when it was learnt.
+  if (was === now || signals.some((signal) => signal.kind === "intents-read")) {
+    return [];
+  }
+  const isNew =
+    <T>(old: readonly T[]) =>
+    (entry: T) =>
+      !old.includes(entry);
+  const pins = now.pins.filter(isNew(was.pins)).map((pin): AuditEntry => {
+    const what = `rule ${pin.rule} keeps to the card that is at ${pin.address} now`;
+    return { atMs, event: "pin-learnt", who: AGENT, what, address: pin.address, rule: pin.rule, after: pin };
+  });
+  const made = now.quarantines
+    .filter((entry) => !entry.isCleared && isNew(was.quarantines)(entry))
+    .map((entry): AuditEntry => {
+      const what = `${entry.address} is kept from everyone`;
+      return {
+        atMs,
+        event: "quarantine-made",
+        who: AGENT,
+        what,
+        why: entry.why,
+        address: entry.address,
+        after: entry,
+      };
+    });
+  const ended = was.quarantines
+    .filter((entry) => !entry.isCleared && isNew(now.quarantines)(entry))
+    .map((entry): AuditEntry => {
+      const what = `${entry.address} may go back to the host`;
+      return { atMs, event: "quarantine-ended", who: AGENT, what, address: entry.address, before: entry };
+    });
+  return [...pins, ...made, ...ended];
 }
 
 /** The line that is on disk before a step begins. */
@@ -125,6 +164,9 @@ function narrateDevice(turn: Turn, address: PciAddress): AuditEntry[] {
     return [];
   }
   if (was !== undefined && now !== undefined && was.appearance === now.appearance) {
+    if (JSON.stringify(factsOf(was)) === JSON.stringify(factsOf(now))) {
+      return [];
+    }
     const what = `${address} changed`;
     return [{ ...common, event: "device-changed", what, before: factsOf(was), after: factsOf(now) }];
   }

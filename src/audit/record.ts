@@ -8,6 +8,7 @@ import { printable } from "../base/printable.js";
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import type { HeldReason } from "../core/held.js";
+import type { Pin, Quarantine } from "../core/intent.js";
 import type { Hold, Lease } from "../core/lease.js";
 import type { SourceName } from "../core/policy.js";
 import type { PolicyChange } from "../core/policy-change.js";
@@ -31,7 +32,13 @@ export interface VmFacts {
 
 /** What was decided about a device: whose it is, it waits, a step is meant for it (observing), or it waits no more. */
 type Decision =
-  | { readonly verdict: "assigned"; readonly iommuGroup: number; readonly members: readonly PciAddress[] }
+  | {
+      readonly verdict: "assigned";
+      readonly iommuGroup: number;
+      readonly members: readonly PciAddress[];
+      /** Why the host needs it, where an override gives it away all the same. */
+      readonly override?: string;
+    }
   | { readonly verdict: "held"; readonly reason: HeldReason }
   | { readonly verdict: "planned"; readonly step: Step }
   | { readonly verdict: "clear" };
@@ -105,6 +112,9 @@ interface EventFacts {
   readonly "vm-changed": { readonly vm: string; readonly before: VmFacts | null; readonly after: VmFacts };
   readonly "hold-made": { readonly address: PciAddress; readonly vm: string; readonly after: Hold };
   readonly "hold-ended": { readonly address: PciAddress; readonly vm: string; readonly before: Hold };
+  readonly "pin-learnt": { readonly address: PciAddress; readonly rule: string; readonly after: Pin };
+  readonly "quarantine-made": { readonly address: PciAddress; readonly after: Quarantine };
+  readonly "quarantine-ended": { readonly address: PciAddress; readonly before: Quarantine };
   readonly "lease-archived": { readonly address: PciAddress; readonly vm: string; readonly before: Lease };
 }
 
@@ -154,6 +164,9 @@ const EVENTS: Readonly<Record<AuditEventName, true>> = {
   "vm-changed": true,
   "hold-made": true,
   "hold-ended": true,
+  "pin-learnt": true,
+  "quarantine-made": true,
+  "quarantine-ended": true,
   "lease-archived": true,
 };
 

@@ -7,7 +7,7 @@ import { exitCodeOfExplanation, explain, type Question } from "../core/explain.j
 import type { Explanation } from "../core/explanation.js";
 import { renderExplanation } from "./explanation-text.js";
 import { type CliIo, renderJson } from "./io.js";
-import { type AskingOptions, askAgent, loadWorld, withAskingOptions } from "./offline-world.js";
+import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
 
 interface ExplainOptions extends AskingOptions {
   readonly vm?: string;
@@ -31,7 +31,7 @@ export function explainCommand(io: CliIo): Command {
         io.exit(EXIT.usage);
         return;
       }
-      const asked = await askAgent(io, options, (socket) => getExplanation(socket, question));
+      const asked = await askAgent(options, (socket) => getExplanation(socket, question));
       if (asked === null) {
         await compute(io, options, question);
       } else {
@@ -41,7 +41,7 @@ export function explainCommand(io: CliIo): Command {
 }
 
 async function compute(io: CliIo, options: ExplainOptions, question: Question): Promise<void> {
-  const world = await loadWorld(io, options);
+  const world = await loadWorld(io, options, [UNASKED]);
   if (world === null) {
     io.exit(EXIT.badFile);
     return;

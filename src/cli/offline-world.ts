@@ -36,9 +36,8 @@ export function withAskingOptions(command: Command): Command {
     .option("--offline", "do not ask the agent: look at this host and read the file");
 }
 
-/** The agent's answer; `null` where none runs or it is not to be asked, which is said on standard error. */
+/** The agent's answer; `null` where none runs or it is not to be asked. */
 export async function askAgent<T>(
-  io: CliIo,
   { state, offline, host }: AskingOptions,
   ask: (socketPath: string) => Promise<T>,
 ): Promise<T | null> {
@@ -51,7 +50,6 @@ export async function askAgent<T>(
       }
     }
   }
-  io.err("no agent: VM state unknown");
   return null;
 }
 
@@ -65,15 +63,20 @@ async function readPolicy(io: CliIo, path: string): Promise<Policy | null> {
 }
 
 /**
- * The world as far as a look at the host shows it.
+ * The world as far as a look at the host shows it. What it cannot show is said on standard error, `caveats` first.
  *
  * @throws {HostError} as `loadInventory`
  */
-export async function lookOffline(io: CliIo, options: LookingOptions, policy: Policy): Promise<World> {
+export async function lookOffline(
+  io: CliIo,
+  options: LookingOptions,
+  policy: Policy,
+  caveats: readonly string[] = [],
+): Promise<World> {
   const folders = [options.state ?? DEFAULTS.state];
   const wanted = { wishes: wishesOf(policy), folders, operator: policy.protect };
   const { devices, protections, dma, notes } = await loadInventory({ ...options, ...wanted });
-  for (const note of notes) {
+  for (const note of [...caveats, ...notes]) {
     io.err(note);
   }
   return {
@@ -86,8 +89,15 @@ export async function lookOffline(io: CliIo, options: LookingOptions, policy: Po
   };
 }
 
+/** What a command says first that had to do without the agent (semantics.md 10). */
+export const UNASKED = "no agent: VM state unknown";
+
 /** Both: the file, and the host in its light; `null` where the file is bad. @throws {HostError} as `loadInventory` */
-export async function loadWorld(io: CliIo, options: OfflineOptions): Promise<World | null> {
+export async function loadWorld(
+  io: CliIo,
+  options: OfflineOptions,
+  caveats: readonly string[] = [],
+): Promise<World | null> {
   const policy = await readPolicy(io, options.config);
-  return policy === null ? null : lookOffline(io, options, policy);
+  return policy === null ? null : lookOffline(io, options, policy, caveats);
 }

@@ -4,7 +4,7 @@ import { getPlan } from "../control/client.js";
 import { EXIT, type ExitCode, exitCodeOfPlan } from "../core/exit-code.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
-import { type AskingOptions, askAgent, loadWorld, withAskingOptions } from "./offline-world.js";
+import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
 import { renderWrapped } from "./wrapped-table.js";
 
 interface PlanOptions extends AskingOptions {
@@ -16,7 +16,7 @@ export function planCommand(io: CliIo): Command {
     .description("show who is to have what, what would happen now, and what is held and why")
     .option("--json", "print the whole plan as JSON")
     .action(async (options: PlanOptions) => {
-      const report = (await askAgent(io, options, getPlan)) ?? (await compute(io, options));
+      const report = (await askAgent(options, getPlan)) ?? (await compute(io, options));
       if (report === null) {
         io.exit(EXIT.badFile);
         return;
@@ -33,7 +33,7 @@ export function planCommand(io: CliIo): Command {
 }
 
 async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | null> {
-  const world = await loadWorld(io, options);
+  const world = await loadWorld(io, options, [UNASKED]);
   return world === null ? null : reportPlan(world, "offline");
 }
 

@@ -84,6 +84,19 @@ export function qemuIdOf(address: PciAddress): string {
   return `${QEMU_ID_PREFIX}${address.replaceAll(":", "-")}`;
 }
 
+/** VMD domains begin above it. */
+const LARGEST_HOST_DOMAIN = 0xffff;
+
+/**
+ * How QEMU is told a device of the host, in device_add and in `-device`: `host` takes no domain of more than four
+ * digits, a path does (contrib/doc/facts.md 15).
+ */
+export function hostProperty(address: PciAddress): { readonly host: string } | { readonly sysfsdev: string } {
+  return addressParts(address).domain <= LARGEST_HOST_DOMAIN
+    ? { host: address }
+    : { sysfsdev: `/sys/bus/pci/devices/${address}` };
+}
+
 /** The address a QEMU id of ours stands for; `undefined` for every id that `qemuIdOf` cannot have made. */
 export function addressOfQemuId(id: string): PciAddress | undefined {
   if (!id.startsWith(QEMU_ID_PREFIX)) {

@@ -3,6 +3,7 @@ import type { PciAddress } from "./address.js";
 import type { ExactClaims, ExactVerdict } from "./exact-claims.js";
 import type { Findings } from "./findings.js";
 import type { GroupDecision } from "./groups.js";
+import type { HeldReason } from "./held.js";
 import type { Selection } from "./selection.js";
 import type { Situation } from "./situation.js";
 
@@ -22,6 +23,8 @@ export interface AssignParts {
   readonly exact: ExactClaims;
   readonly verdicts: ReadonlyMap<PciAddress, ExactVerdict>;
   readonly selections: readonly Selection[];
+  /** Units that select rules may not have after all, with the reason of their IOMMU group. */
+  readonly forbidden: ReadonlyMap<string, HeldReason>;
   readonly decision: GroupDecision;
   readonly shortages: readonly Shortage[];
 }

@@ -79,64 +79,98 @@ function orderedNames(
   return [...named.filter((name) => classes.has(name)), ...present.filter((name) => !named.includes(name))];
 }
 
-/** What a VM has been sent so far: units, and classes. */
-interface Load {
-  readonly units: number;
-  readonly turns: number;
-}
+type Spread = Extract<Destination, { kind: "spread" }>;
 
-const NO_LOAD: Load = { units: 0, turns: 0 };
-
-/** What is kept stays where it is; then class by class to the VM whose turn it is. */
+/**
+ * Class by class to the VM whose turn it is. What is kept elsewhere than that stays where it is, and then the others
+ * are dealt out again around it; where nothing is, the answer is the one without any history.
+ */
 function spread(
-  to: Extract<Destination, { kind: "spread" }>,
+  to: Spread,
   names: readonly string[],
   classes: ReadonlyMap<string, readonly Device[]>,
   keptBy: (address: PciAddress) => string | undefined,
 ): ReadonlyMap<string, string> {
-  const sent = new Map<string, string>();
-  const load = new Map<string, Load>(to.targets.map((target) => [target.vm, { units: 0, turns: 0 }]));
   const known = names.filter((name) => name !== UNKNOWN && name !== NONE);
-  const send = (name: string, target: SpreadTarget | undefined): void => {
-    if (target !== undefined) {
-      sent.set(name, target.vm);
-      const { units, turns } = load.get(target.vm) ?? NO_LOAD;
-      load.set(target.vm, { units: units + (classes.get(name)?.length ?? 0), turns: turns + 1 });
-    }
-  };
+  const sizes = new Map(known.map((name) => [name, classes.get(name)?.length ?? 0]));
+  const deal = new Deal(to, sizes);
   for (const name of known) {
-    const vm = (classes.get(name) ?? [])
-      .map((device) => keptBy(device.address))
-      .find((entry) => load.has(entry ?? ""));
-    send(
-      name,
-      to.targets.find((target) => target.vm === vm),
-    );
+    deal.send(name);
   }
-  for (const name of known.filter((entry) => !sent.has(entry))) {
-    const size = classes.get(name)?.length ?? 0;
-    const open = to.targets.filter((target) => (load.get(target.vm) ?? NO_LOAD).units + size <= target.max);
-    send(name, nextTarget(to.how, open, load, size));
+  const isTarget = (vm: string | undefined) => to.targets.some((target) => target.vm === vm);
+  const kept = new Map(
+    known.flatMap((name) => {
+      const vm = (classes.get(name) ?? []).map((device) => keptBy(device.address)).find(isTarget);
+      return vm === undefined ? [] : [[name, vm] as const];
+    }),
+  );
+  if ([...kept].every(([name, vm]) => deal.sent.get(name) === vm)) {
+    return deal.sent;
   }
-  return sent;
+  for (const [name, vm] of kept) {
+    deal.move(name, vm);
+  }
+  for (const name of known.filter((entry) => !kept.has(entry))) {
+    deal.send(name);
+  }
+  return deal.sent;
 }
 
-function nextTarget(
-  how: Extract<Destination, { kind: "spread" }>["how"],
-  open: readonly SpreadTarget[],
-  load: ReadonlyMap<string, Load>,
-  size: number,
-): SpreadTarget | undefined {
-  if (how === "pack") {
-    return open[0];
+/** Which class goes to which VM, while it is decided. */
+class Deal {
+  readonly sent = new Map<string, string>();
+  readonly #to: Spread;
+  readonly #sizes: ReadonlyMap<string, number>;
+
+  constructor(to: Spread, sizes: ReadonlyMap<string, number>) {
+    this.#to = to;
+    this.#sizes = sizes;
   }
-  const burden = ({ vm, weight }: SpreadTarget) => {
-    const { units, turns } = load.get(vm) ?? NO_LOAD;
-    return how === "weight" ? (units + size) / weight : turns;
-  };
-  // The first of the least burdened: with equal classes, each VM in its turn.
-  return open.reduce<SpreadTarget | undefined>(
-    (best, target) => (best === undefined || burden(target) < burden(best) ? target : best),
-    undefined,
-  );
+
+  move(name: string, vm: string): void {
+    this.sent.set(name, vm);
+  }
+
+  /** To the VM whose turn it is; where it is already, unless another one is less burdened. */
+  send(name: string): void {
+    const now = this.sent.get(name);
+    this.sent.delete(name);
+    const size = this.#sizes.get(name) ?? 0;
+    const open = this.#to.targets.filter((target) => this.#load(target.vm).units + size <= target.max);
+    const next = this.#next(open, size);
+    const here = open.find((target) => target.vm === now);
+    const isNoBetter =
+      next !== undefined && here !== undefined && this.#burden(here, size) <= this.#burden(next, size);
+    const vm = (isNoBetter ? here : next)?.vm;
+    if (vm !== undefined) {
+      this.sent.set(name, vm);
+    }
+  }
+
+  /** The first of the least burdened: with equal classes, each VM in its turn. */
+  #next(open: readonly SpreadTarget[], size: number): SpreadTarget | undefined {
+    return open.reduce<SpreadTarget | undefined>(
+      (best, target) =>
+        best === undefined || this.#burden(target, size) < this.#burden(best, size) ? target : best,
+      undefined,
+    );
+  }
+
+  #burden(target: SpreadTarget, size: number): number {
+    const { units, turns } = this.#load(target.vm);
+    switch (this.#to.how) {
+      case "pack":
+        // The first in the list that has room.
+        return this.#to.targets.indexOf(target);
+      case "weight":
+        return (units + size) / target.weight;
+      case "round-robin":
+        return turns;
+    }
+  }
+
+  #load(vm: string): { readonly units: number; readonly turns: number } {
+    const mine = [...this.sent].filter(([, sentTo]) => sentTo === vm);
+    return { units: mine.reduce((sum, [name]) => sum + (this.#sizes.get(name) ?? 0), 0), turns: mine.length };
+  }
 }

@@ -1,22 +1,17 @@
 /** Who should have what, and why not, in one situation: the steps of the deciding in their order. */
 import type { PciAddress } from "./address.js";
-import type { Shortage } from "./assign-parts.js";
+import type { AssignParts, Shortage } from "./assign-parts.js";
 import type { Device } from "./device.js";
-import {
-  type Claim,
-  collectExactClaims,
-  type ExactClaims,
-  type ExactVerdict,
-  ownerAmong,
-  priorityOf,
-} from "./exact-claims.js";
-import { type DeviceFindings, type Findings, matchesByRule } from "./findings.js";
-import { decideGroups, type GroupDecision, type Owner } from "./groups.js";
+import { type Claim, collectExactClaims, type ExactClaims } from "./exact-claims.js";
+import { settleExact } from "./exact-settlement.js";
+import { type Findings, type MatchesByRule, matchesByRule } from "./findings.js";
+import type { GroupDecision } from "./groups.js";
 import type { Held } from "./held.js";
 import { heldDevices } from "./refusals.js";
-import { collectSelectClaims, type SelectClaim } from "./select-claims.js";
-import { forbiddenKey, type Selection, select } from "./selection.js";
+import { collectSelectClaims } from "./select-claims.js";
+import { type Forbidden, forbiddenKey, type Selection } from "./selection.js";
 import type { Situation } from "./situation.js";
+import { chooseSoundly } from "./sound-choice.js";
 import { staying } from "./staying.js";
 import type { Unit } from "./unit.js";
 
@@ -35,18 +30,16 @@ export interface Decision {
   readonly staying: ReadonlyMap<PciAddress, ReadonlySet<string>>;
 }
 
-/** How often a selection is made again because an IOMMU group turned out not to be takeable. */
+/** How often exact units that lost a member are judged again. */
 const MOST_ROUNDS = 32;
 
 /** Decides which VM each device belongs to. `findings`: what the rules say about the devices of the situation. */
 export function decide(situation: Situation, findings: Findings): Decision {
   const matches = matchesByRule(findings);
   const exact = collectExactClaims(situation, matches);
-  const verdicts = settleExact(exact, findings, situation);
-  const claims = collectSelectClaims(situation, matches, verdicts);
-  const { decision, selections } = chooseSoundly(claims, verdicts, exact, situation);
-  const shortages = shortagesOf(selections, decision);
-  const parts = { situation, findings, exact, verdicts, selections, decision, shortages };
+  const { verdicts, selections, forbidden, decision } = settle(exact, findings, matches, situation);
+  const shortages = shortagesOf(selections, decision, forbidden);
+  const parts = { situation, findings, exact, verdicts, selections, forbidden, decision, shortages };
   return {
     units: decision.units,
     held: heldDevices(parts),
@@ -57,143 +50,57 @@ export function decide(situation: Situation, findings: Findings): Decision {
   };
 }
 
-/** Who gets each device among the exact claims; a unit of several goes to one VM or to nobody. */
-function settleExact(
+/** Exact claims first, then what select rules choose; exact units that lose a member by that are judged again. */
+function settle(
   exact: ExactClaims,
   findings: Findings,
+  matches: MatchesByRule,
   situation: Situation,
-): ReadonlyMap<PciAddress, ExactVerdict> {
-  const verdicts = new Map<PciAddress, ExactVerdict>();
-  for (const [address, claims] of exact) {
-    const verdict = ownerAmong(claims, situation.keeperOf(address));
-    const keeper = selectKeeper(verdict, findings.get(address), situation);
-    verdicts.set(address, keeper === null ? verdict : { kind: "waits", vm: keeper });
-  }
-  for (let isChanged = true; isChanged; ) {
-    isChanged = false;
-    for (const [address, verdict] of verdicts) {
-      const isWhole =
-        verdict.kind !== "owner" ||
-        verdict.claim.unit.every((member) => hasOwner(verdicts, member, verdict.claim));
-      if (!isWhole) {
-        verdicts.set(address, { kind: "nobody" });
-        isChanged = true;
-      }
-    }
-  }
-  return verdicts;
-}
-
-/** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
-function selectKeeper(
-  verdict: ExactVerdict,
-  found: DeviceFindings | undefined,
-  situation: Situation,
-): string | null {
-  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
-  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
-    return null;
-  }
-  const { claim } = verdict;
-  const isKept = found.matches.some(
-    ({ rule }) =>
-      rule.mode === "select" &&
-      rule.vm === vm &&
-      !situation.isSilent(rule, vm, found.device.address) &&
-      situation.objectionTo(rule, vm, found.device) === null &&
-      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
-  );
-  return isKept ? vm : null;
-}
-
-function hasOwner(
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  member: PciAddress,
-  { vm }: Claim,
-): boolean {
-  const verdict = verdicts.get(member);
-  return verdict?.kind === "owner" && verdict.claim.vm === vm;
-}
-
-/** Chooses, looks at whole IOMMU groups, and chooses again without the units that cannot be taken after all. */
-function chooseSoundly(
-  claims: readonly SelectClaim[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  exact: ExactClaims,
-  situation: Situation,
-): { readonly decision: GroupDecision; readonly selections: readonly Selection[] } {
-  const forbidden = new Set<string>();
-  const rootsOf = (rule: string) => rootsOfExact(rule, verdicts, situation);
+): Pick<AssignParts, "verdicts" | "selections" | "forbidden" | "decision"> {
+  const broken = new Set<Claim>();
   for (let round = 1; ; round += 1) {
-    const selections = select(claims, situation, forbidden, rootsOf);
-    const owners = ownersOf(selections, verdicts);
-    const decision = decideGroups(owners, exact, situation);
-    const refused = selections.flatMap(({ claim, units }) =>
-      units
-        .filter((unit) => unit.some((member) => decision.refused.has(member.address)))
-        .map((unit) => ({ claim, unit })),
+    const verdicts = settleExact(exact, broken, findings, situation);
+    const claims = collectSelectClaims(situation, findings, matches, verdicts);
+    const chosen = chooseSoundly(claims, verdicts, exact, situation);
+    const lost = [...verdicts].flatMap(([address, verdict]) =>
+      verdict.kind === "owner" && chosen.decision.parted.has(address) && !isChosen(address, chosen.selections)
+        ? [verdict.claim]
+        : [],
     );
-    const fresh = refused.filter(({ claim, unit }) => !forbidden.has(forbiddenKey(claim.rule, unit)));
-    if (fresh.length === 0 || round === MOST_ROUNDS) {
-      return { decision, selections };
+    if (lost.length === 0 || round === MOST_ROUNDS) {
+      return { verdicts, ...chosen };
     }
-    for (const { claim, unit } of fresh) {
-      forbidden.add(forbiddenKey(claim.rule, unit));
+    for (const claim of lost) {
+      broken.add(claim);
     }
   }
 }
 
-function rootsOfExact(
-  rule: string,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  situation: Situation,
-): ReadonlySet<PciAddress> {
-  const roots = new Set<PciAddress>();
-  for (const [address, verdict] of verdicts) {
-    const root = situation.world.devices.get(address)?.root;
-    if (verdict.kind === "owner" && verdict.claim.rule.name === rule && typeof root === "string") {
-      roots.add(root);
-    }
-  }
-  return roots;
+function isChosen(address: PciAddress, selections: readonly Selection[]): boolean {
+  return selections.some(({ units }) => units.flat().some((member) => member.address === address));
 }
 
-/** What was chosen goes before exact claims of a lower priority; the others were no candidates. */
-function ownersOf(
+function shortagesOf(
   selections: readonly Selection[],
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-): ReadonlyMap<PciAddress, Owner> {
-  const owners = new Map<PciAddress, Owner>();
-  for (const [address, verdict] of verdicts) {
-    if (verdict.kind === "owner" && verdict.claim.vm !== null) {
-      const { rule, vm, unit } = verdict.claim;
-      owners.set(address, { rule, vm, unit });
-    }
-  }
-  for (const { claim, units } of selections) {
-    for (const members of units) {
-      const unit = members.map((member) => member.address);
-      for (const address of unit) {
-        owners.set(address, { rule: claim.rule, vm: claim.rule.vm, unit });
-      }
-    }
-  }
-  return owners;
-}
-
-function shortagesOf(selections: readonly Selection[], decision: GroupDecision): readonly Shortage[] {
+  decision: GroupDecision,
+  forbidden: Forbidden,
+): readonly Shortage[] {
   return selections.flatMap(({ claim, alternative, units }) => {
     if (alternative !== null) {
       return [];
     }
-    const { rule, pools, given } = claim;
-    const pool = pools[0] ?? [];
+    const { rule, pools } = claim;
+    const pool = (pools[0] ?? []).filter((unit) => !forbidden.has(forbiddenKey(rule, unit)));
     const ownerOf = (unit: readonly Device[]) =>
       unit.map((member) => decision.owners.get(member.address)).find((owner) => owner !== undefined);
     const others = pool.map(ownerOf).filter((owner) => owner !== undefined && owner.rule !== rule);
-    const holders = [...new Set(others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`))].sort();
+    const chosen = others.map((owner) => `${owner?.vm} (rule ${owner?.rule.name})`);
+    const fixed = [...claim.objections.values()].flatMap((reason) =>
+      reason.kind === "outranked" ? [`${reason.vm} (rule ${reason.rule})`] : [],
+    );
+    const holders = [...new Set([...fixed, ...chosen])].sort();
     const free = pool.filter((unit) => ownerOf(unit) === undefined).length;
     const needed = rule.alternatives[0]?.count.min ?? 0;
-    return [{ rule: rule.name, vm: rule.vm, needed, found: given + units.length + free, holders }];
+    return [{ rule: rule.name, vm: rule.vm, needed, found: units.length + free, holders }];
   });
 }

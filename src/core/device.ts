@@ -24,6 +24,11 @@ export interface Device {
   readonly iommuGroup?: number | null;
   /** Name of the bound driver; `null` when none is bound. */
   readonly driver?: string | null;
+  /**
+   * While we have it on lease: the host driver that it had before. `driver` is absent where that is not known. What
+   * rules ask of a driver is asked of this, else a rule about a host driver would lose its device by taking it.
+   */
+  readonly lent?: { readonly driver?: string | null };
   /** The bridge above; `null` on a root bus. */
   readonly parent?: PciAddress | null;
   /** Domain and bus number of the root bus, such as `0000:00`. */

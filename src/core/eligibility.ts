@@ -29,11 +29,10 @@ export function objectionTo(
 ): HeldReason | null {
   return (
     (exclusion === null ? null : { kind: exclusion }) ??
-    (isNamed ? expectationObjection(rule.expect, device) : null) ??
+    (isNamed ? (delicacyObjection(rule, device) ?? expectationObjection(rule.expect, device)) : null) ??
     needObjection(rule, device, circumstances) ??
     intentObjection(vm, device, circumstances) ??
     groupObjection(device) ??
-    (isNamed ? delicacyObjection(rule, device) : null) ??
     dmaObjection(rule, circumstances)
   );
 }
@@ -48,13 +47,26 @@ function needObjection(rule: Rule, device: Device, { protections }: Circumstance
     return null;
   }
   const { because, level, isLiftable } = protection;
-  if (rule.isOverride && isLiftable && rule.expect !== null && names(rule, device)) {
+  if (level === "soft" && rule.takeConfigured) {
     return null;
   }
-  if (level === "soft") {
-    return rule.takeConfigured ? null : { kind: "in-use", because };
+  if (rule.isOverride && isLiftable && rule.expect !== null && names(rule, device)) {
+    return serialObjection(rule.expect, device, because);
   }
-  return { kind: "protected", because };
+  return level === "soft" ? { kind: "in-use", because } : { kind: "protected", because };
+}
+
+/** An override must tell the card from others of its model where it can: by the serial, if it has one. */
+function serialObjection(expect: Expectation, { serial }: Device, because: string): HeldReason | null {
+  if (expect.serial !== undefined || serial === null) {
+    return null;
+  }
+  return serial === undefined
+    ? { kind: "fact-unknown", keys: ["serial"] }
+    : {
+        kind: "protected",
+        because: `${because}; an override must expect its serial number too: ${serial}`,
+      };
 }
 
 /** Whether the rule writes the device's address or path out in full. */

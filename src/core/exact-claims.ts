@@ -90,8 +90,11 @@ class Collector {
     const objections = new Map(
       byAddress.map((device) => [device.address, this.#situation.objectionTo(rule, null, device)]),
     );
-    const fit = byAddress.filter((device) => objections.get(device.address) === null);
-    const keptBy = (address: PciAddress) => this.#situation.keeperOf(address);
+    const fit = this.#anchorsOf(
+      rule,
+      byAddress.filter((device) => objections.get(device.address) === null),
+    );
+    const keptBy = (address: PciAddress) => this.#situation.keeperBy(rule, address);
     for (const { device, class: name, vm } of classify(rule, fit, keptBy)) {
       if (vm === null) {
         const objection: HeldReason = { kind: "no-class", class: name };
@@ -106,6 +109,18 @@ class Collector {
         this.#put({ ...ranked, vm: this.#keeperFor(rule, address), device, objection, unit: [address] });
       }
     }
+  }
+
+  /** The devices that units are made around: one that comes along with an earlier one makes no unit of its own. */
+  #anchorsOf(rule: GroupRule, devices: readonly Device[]): readonly Device[] {
+    const covered = new Set<PciAddress>();
+    return devices.filter((device) => {
+      const isAnchor = !covered.has(device.address);
+      for (const { address } of isAnchor ? this.#situation.topology.unitOf(device, rule) : []) {
+        covered.add(address);
+      }
+      return isAnchor;
+    });
   }
 
   /** Where a device is that a group rule may not have now: there it stays. */
@@ -165,14 +180,16 @@ export type ExactVerdict =
   | { readonly kind: "conflict"; readonly claims: readonly Claim[] }
   /** A VM has it already, by a select rule, and keeps it. */
   | { readonly kind: "waits"; readonly vm: string }
+  /** Rules of a higher priority ask for facts of it that are not known. */
+  | { readonly kind: "open"; readonly rules: readonly RankedRule[] }
   | { readonly kind: "nobody" };
 
 /**
  * The first in rank of those that may; equal priorities of two VMs conflict, unless all of them say `onConflict: first`.
- * `keeper`: the VM that has the device now, and keeps it while one of its claims stands, unless a strictly higher
- * priority preempts.
+ * `isKept`: whether the device is where it is by this very claim; it stays there while the claim stands, unless a strictly
+ * higher priority preempts.
  */
-export function ownerAmong(claims: readonly Claim[], keeper: string | undefined): ExactVerdict {
+export function ownerAmong(claims: readonly Claim[], isKept: (claim: Claim) => boolean): ExactVerdict {
   const fit = claims.filter((claim) => claim.objection === null);
   const [first] = fit;
   if (first === undefined) {
@@ -183,10 +200,9 @@ export function ownerAmong(claims: readonly Claim[], keeper: string | undefined)
   if (isContested && !equals.every((claim) => claim.rule.onConflict === "first")) {
     return { kind: "conflict", claims: equals };
   }
-  const kept = keeper === undefined || keeper === first.vm ? undefined : fit.find(({ vm }) => vm === keeper);
-  return kept === undefined || (first.rule.preempt && priorityOf(first) > priorityOf(kept))
-    ? { kind: "owner", claim: first, isKept: false }
-    : { kind: "owner", claim: kept, isKept: true };
+  const kept = fit.find(isKept);
+  const isYielding = kept === undefined || (first.rule.preempt && priorityOf(first) > priorityOf(kept));
+  return { kind: "owner", claim: isYielding ? first : kept, isKept: !isYielding };
 }
 
 /** Priority of a claim; an operator's order stands above every rule. */

@@ -25,7 +25,8 @@ const CODES: Partial<Record<HeldReason["kind"], ExitCode>> = {
   "in-use": EXIT.protected,
   "iommu-group-unfit": EXIT.protected,
   drifted: EXIT.drifted,
-  // The operator's own wish, kept.
+  // The operator's own wish, kept; and what a sweeping rule leaves alone by itself.
+  "delicate-class": EXIT.ok,
   never: EXIT.ok,
   "not-allowed": EXIT.ok,
   // The device has a place; only this rule has not got it.

@@ -47,7 +47,7 @@ const READERS: Readonly<Record<FactKey, (device: SelectableDevice) => Fact>> = {
   subsystemDevice: (device) => device.subsystemDevice,
   class: (device) => device.class,
   revision: (device) => device.revision,
-  driver: (device) => device.driver,
+  driver: ({ driver, lent }) => (lent === undefined ? driver : lent.driver),
   // -1 is sysfs for "the firmware did not say".
   numaNode: ({ numaNode }) => (numaNode === undefined || numaNode < 0 ? undefined : String(numaNode)),
   iommuGroup: ({ iommuGroup }) => (typeof iommuGroup === "number" ? String(iommuGroup) : iommuGroup),

@@ -2,11 +2,12 @@
  * What the rules say about each device, before anybody's moment, IOMMU group or neighbour is looked at.
  */
 import type { PciAddress } from "./address.js";
+import { inAddressOrder } from "./address-order.js";
 import type { Device } from "./device.js";
-import type { Policy, Rule } from "./policy.js";
+import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { RuleIndex } from "./rule-index.js";
-import { type Selector, verdictOf } from "./selector.js";
+import { evaluateSelector, type Selector, verdictOf } from "./selector.js";
 import type { World } from "./world.js";
 
 /** Why no rule may have a device: the top-level `never` and `allow`. */
@@ -22,7 +23,7 @@ export interface DeviceFindings {
   readonly open: readonly RankedRule[];
 }
 
-/** The devices that any rule speaks of, in the order of the inventory. */
+/** The devices that any rule speaks of, in address order. */
 export type Findings = ReadonlyMap<PciAddress, DeviceFindings>;
 
 /** Rule -> the devices that match it for certain, in the order of the inventory. */
@@ -42,6 +43,30 @@ export function matchesByRule(findings: Findings): MatchesByRule {
     }
   }
   return matched;
+}
+
+/** The rules of a strictly higher priority that may want the device for another VM, once its facts are known. */
+export function openAbove(
+  found: DeviceFindings | undefined,
+  vm: string | null,
+  priority: number,
+): readonly RankedRule[] {
+  return (found?.open ?? []).filter(
+    ({ rule }) => rule.priority > priority && vmsOf(rule).some((other) => other !== vm),
+  );
+}
+
+/** The keys on which these rules ask for what is not known of the device. */
+export function unknownKeysOf(
+  open: readonly RankedRule[],
+  found: DeviceFindings | undefined,
+): readonly string[] {
+  const keys = open.flatMap(({ rule }) =>
+    found === undefined
+      ? []
+      : evaluateSelector(rule.match, found.device).keys.filter((entry) => entry.verdict === "unknown"),
+  );
+  return [...new Set(keys.map((entry) => entry.key))];
 }
 
 /** Evaluates every rule on every device. */
@@ -71,7 +96,7 @@ export class FindingsCache {
       this.#ignored = new WeakSet();
     }
     const findings = new Map<PciAddress, DeviceFindings>();
-    for (const [address, device] of policy === null ? [] : devices) {
+    for (const [address, device] of policy === null ? [] : inAddressOrder(devices)) {
       const before = this.#findings.get(address);
       const found = before?.device === device ? before : this.#find(policy, device);
       if (found !== null) {

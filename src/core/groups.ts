@@ -22,6 +22,8 @@ export interface GroupDecision {
   readonly owners: ReadonlyMap<PciAddress, Owner>;
   /** Owned devices that cannot be taken, and why. */
   readonly refused: ReadonlyMap<PciAddress, HeldReason>;
+  /** Owned devices that would have to be taken with one that goes to another VM. */
+  readonly parted: ReadonlySet<PciAddress>;
 }
 
 /** Decides IOMMU group by IOMMU group. */
@@ -41,7 +43,10 @@ export function decideGroups(
       units.push(...(unit === null ? [] : [unit]));
     }
   }
-  return { units: wholeUnits(units, owners, refused), owners, refused };
+  const parted = new Set(
+    [...owners].flatMap(([address, owner]) => (isParted(owner, owners) ? [address] : [])),
+  );
+  return { units: wholeUnits(units, owners, refused), owners, refused, parted };
 }
 
 function decideGroup(
@@ -107,6 +112,10 @@ function fullObjection(
   return { ...objection, blockers: [...objection.blockers.filter(({ vm }) => vm === null), ...claimed] };
 }
 
+function isParted({ unit, vm }: Owner, owners: ReadonlyMap<PciAddress, Owner>): boolean {
+  return unit.some((member) => (owners.get(member)?.vm ?? vm) !== vm);
+}
+
 /** A unit over several IOMMU groups is taken whole: where one of them cannot be, none is. */
 function wholeUnits(
   units: readonly Unit[],
@@ -133,13 +142,19 @@ function wholeUnits(
   return left;
 }
 
+/** Why a device cannot be taken for the sake of what it is taken with; nothing when all of that can be. */
 function brokenBy(
   address: PciAddress,
   owners: ReadonlyMap<PciAddress, Owner>,
   refused: ReadonlyMap<PciAddress, HeldReason>,
 ): readonly HeldReason[] {
-  return (owners.get(address)?.unit ?? []).flatMap((member): HeldReason[] => {
+  const owner = owners.get(address);
+  return (owner?.unit ?? []).flatMap((member): HeldReason[] => {
     const reason = refused.get(member);
+    const rival = owners.get(member);
+    if (rival !== undefined && rival.vm !== owner?.vm) {
+      return [{ kind: "unit-incomplete", member, why: `rule ${rival.rule.name} gives it to ${rival.vm}` }];
+    }
     return reason === undefined ? [] : [{ kind: "unit-incomplete", member, why: describeHeld(reason) }];
   });
 }

@@ -3,6 +3,7 @@
  * nothing on another one. Cut coarsely on purpose, never within a bus: a few dozen islands are quicker than thousands.
  */
 import type { PciAddress } from "./address.js";
+import { inAddressOrder } from "./address-order.js";
 import type { Device } from "./device.js";
 import type { Findings } from "./findings.js";
 import type { Policy } from "./policy.js";
@@ -11,7 +12,7 @@ import { type Knot, Ties } from "./ties.js";
 import type { World } from "./world.js";
 
 export interface Island {
-  /** In the order of the inventory. */
+  /** In address order. */
   readonly addresses: readonly PciAddress[];
   /** Rules of this island alone, whether or not they match something. Rules that tie nothing are at home anywhere. */
   readonly rules: readonly RankedRule[];
@@ -38,7 +39,7 @@ export class Islands {
       this.#ties = new Ties(policy ?? { rules: [] }, intents.pins);
     }
     const before = isNew ? [] : this.#tied;
-    const tied = Array.from(devices.values(), (device, index): Tied => {
+    const tied = Array.from(inAddressOrder(devices), ([, device], index): Tied => {
       const known = before[index];
       return known?.device === device
         ? known

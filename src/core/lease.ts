@@ -60,6 +60,16 @@ export function isLeaseOf(lease: Lease, device: Device | undefined): boolean {
   );
 }
 
+/** The device as rules see it: with the host driver that it had, while a lease says which. */
+export function asLent(device: Device, lease: Lease | undefined): Device {
+  const { lent: _, ...plain } = device;
+  if (lease === undefined || !isLeaseOf(lease, device)) {
+    return device.lent === undefined ? device : plain;
+  }
+  const { original } = lease;
+  return { ...plain, lent: original === null ? {} : { driver: original.driver } };
+}
+
 /** "Do not give this device to that VM": semantics.md 5. */
 export interface Hold {
   readonly address: PciAddress;

@@ -11,7 +11,7 @@ import { evaluateSelector } from "./selector.js";
 
 /** Something worth a second look. `kind` is for programs, `message` for people. */
 export interface Warning {
-  readonly kind: "never-matches" | "excluded" | "shadowed" | "conflict" | "short" | "start-race";
+  readonly kind: "no-match" | "excluded" | "shadowed" | "conflict" | "short" | "start-race";
   /** The rules that it is about, by name. */
   readonly rules: readonly string[];
   readonly addresses: readonly PciAddress[];
@@ -49,8 +49,8 @@ function idleWarnings(scene: Scene, rule: Rule): readonly Warning[] {
     open.some((entry) => entry.rule === rule),
   );
   if (matching.length === 0) {
-    const message = `rule ${rule.name} can never match on this host: ${whyNothing(scene, rule)}`;
-    return isOpen ? [] : [{ kind: "never-matches", rules: [rule.name], addresses: [], message }];
+    const message = `rule ${rule.name} matches nothing on this host: ${whyNothing(scene, rule)}`;
+    return isOpen ? [] : [{ kind: "no-match", rules: [rule.name], addresses: [], message }];
   }
   const excluded = matching.filter(({ exclusion }) => exclusion !== null);
   if (excluded.length < matching.length) {

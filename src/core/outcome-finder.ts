@@ -121,6 +121,12 @@ export class OutcomeFinder {
     return unit?.vm === vm ? { kind: "given", vm, rule: ruleOf(unit, address) } : null;
   }
 
+  /** The rule counts the device, and another rule of its VM gives it. */
+  #givenByOther(rule: SelectRule, address: PciAddress): Outcome | null {
+    const given = this.#givenTo(rule.vm, address);
+    return given?.kind === "given" && given.rule !== rule.name ? given : null;
+  }
+
   #ofSelection(rule: SelectRule, device: Device): Outcome | null {
     const { selections, byDevice } = this.#scene.assignment;
     const selection = selections.find(({ claim }) => claim.rule === rule);
@@ -133,9 +139,10 @@ export class OutcomeFinder {
     const unit = byDevice.get(address);
     if (isChosen) {
       const reason = this.#held.get(address);
-      return unit !== undefined || reason === undefined
-        ? { kind: "takes", vm }
-        : { kind: "held", vm, reason };
+      return (
+        this.#givenByOther(rule, address) ??
+        (unit !== undefined || reason === undefined ? { kind: "takes", vm } : { kind: "held", vm, reason })
+      );
     }
     const objection = selection.claim.objections.get(address);
     if (objection !== undefined) {
@@ -186,7 +193,7 @@ export class OutcomeFinder {
 
   #hasEnough({ alternative, units, claim }: Selection): boolean {
     const max = claim.rule.alternatives[alternative ?? 0]?.count.max ?? 0;
-    return alternative !== null && claim.given + units.length >= max;
+    return alternative !== null && units.length >= max;
   }
 
   #whyOthers({ units, claim, alternative }: Selection, candidate: Candidate): string {
@@ -197,6 +204,10 @@ export class OutcomeFinder {
       chosen.length === 0
         ? `has enough: ${rule.vm} has it by other rules`
         : `has enough with ${listed(chosen)}`;
+    const given = units.filter((unit) => unit.every(({ address }) => claim.given.has(address)));
+    if (given.length === units.length) {
+      return `has enough: ${rule.vm} has it by other rules`;
+    }
     const isInPool = claim.pools[alternative ?? 0]?.includes(candidate) === true;
     if (last === undefined || !isInPool) {
       return have;

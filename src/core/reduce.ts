@@ -7,7 +7,7 @@ import { noteFailure, withoutBackoffs } from "./backoff.js";
 import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import { dropCleared, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
-import type { Lease } from "./lease.js";
+import { asLent, type Lease } from "./lease.js";
 import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
@@ -88,7 +88,8 @@ function later(world: World, atMs: number): number {
 }
 
 function onHostSeen(world: World, signal: Extract<Signal, { kind: "host-seen" }>): World {
-  const devices = mergeDevices(world.devices, signal.devices);
+  const seen = signal.devices.map((device) => asLent(device, world.leases.get(device.address)));
+  const devices = mergeDevices(world.devices, seen);
   const nowMs = later(world, signal.atMs);
   const hasMoved = world.inventoryMovedMs !== null && !isSameInventory(world.devices, devices);
   const next: World = {
@@ -179,7 +180,9 @@ function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-d
 
 function onLeasesWritten(world: World, written: readonly Lease[]): World {
   const leases = new Map(written.map((lease) => [lease.address, lease]));
-  return { ...world, leases, intents: dropCleared(world.intents, leases) };
+  const present = [...world.devices.values()].map((device) => asLent(device, leases.get(device.address)));
+  const devices = mergeDevices(world.devices, present);
+  return { ...world, devices, leases, intents: dropCleared(world.intents, leases) };
 }
 
 function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" }>): World {

@@ -2,12 +2,11 @@
 import type { PciAddress } from "./address.js";
 import type { AssignParts } from "./assign-parts.js";
 import type { Claim } from "./exact-claims.js";
-import type { DeviceFindings } from "./findings.js";
+import { type DeviceFindings, unknownKeysOf } from "./findings.js";
 import type { Held, HeldReason } from "./held.js";
 import { sortedAddresses } from "./iommu-group.js";
 import { vmsOf } from "./policy.js";
-import type { Selection } from "./selection.js";
-import { evaluateSelector } from "./selector.js";
+import { forbiddenKey, type Selection } from "./selection.js";
 
 /** Sorted by address, one for each device. */
 export function heldDevices(parts: AssignParts): readonly Held[] {
@@ -39,13 +38,19 @@ function refusedHeld(address: PciAddress, { decision }: AssignParts): Held | nul
     : { address, vm: owner?.vm ?? null, rule: owner?.rule.name ?? null, reason };
 }
 
-function exactHeld(address: PciAddress, { exact, verdicts }: AssignParts): Held | null {
+function exactHeld(address: PciAddress, { exact, verdicts, findings }: AssignParts): Held | null {
+  const found = findings.get(address);
   const [first] = exact.get(address) ?? [];
   const verdict = verdicts.get(address);
   if (verdict?.kind === "conflict") {
     const names = verdict.claims.map(({ rule }) => rule.name);
     const vms = [...new Set(verdict.claims.flatMap(({ vm }) => vm ?? []))];
     return { address, vm: null, rule: names[0] ?? null, reason: { kind: "conflict", rules: names, vms } };
+  }
+  if (verdict?.kind === "open") {
+    const [rule] = verdict.rules;
+    const keys = unknownKeysOf(verdict.rules, found);
+    return { address, vm: null, rule: rule?.rule.name ?? null, reason: { kind: "fact-unknown", keys } };
   }
   if (first === undefined) {
     return null;
@@ -83,7 +88,7 @@ function unfitReasons({ claim }: Selection): readonly (readonly [PciAddress, Hel
 /** What a rule that is short of its minimum could have had. */
 function shortReasons(
   { claim, alternative }: Selection,
-  { shortages, decision, situation }: AssignParts,
+  { shortages, decision, situation, forbidden }: AssignParts,
 ): readonly (readonly [PciAddress, HeldReason])[] {
   const shortage = shortages.find((entry) => entry.rule === claim.rule.name);
   if (alternative !== null || shortage === undefined) {
@@ -94,9 +99,12 @@ function shortReasons(
     ? { kind: "settling" }
     : { kind: "short", needed, found, holders };
   return claim.pools
-    .flat(2)
-    .filter((member) => !decision.owners.has(member.address))
-    .map((member) => [member.address, reason] as const);
+    .flat()
+    .flatMap((unit) =>
+      unit
+        .filter((member) => !decision.owners.has(member.address))
+        .map((member) => [member.address, forbidden.get(forbiddenKey(claim.rule, unit)) ?? reason] as const),
+    );
 }
 
 function openHeld(address: PciAddress, found: DeviceFindings | undefined): Held | null {
@@ -105,13 +113,8 @@ function openHeld(address: PciAddress, found: DeviceFindings | undefined): Held 
     return null;
   }
   const reason: HeldReason =
-    found.exclusion === null ? { kind: "fact-unknown", keys: unknownKeys(found) } : { kind: found.exclusion };
+    found.exclusion === null
+      ? { kind: "fact-unknown", keys: unknownKeysOf(found.open, found) }
+      : { kind: found.exclusion };
   return { address, vm: vmsOf(first.rule)[0] ?? null, rule: first.rule.name, reason };
-}
-
-function unknownKeys({ device, open }: DeviceFindings): readonly string[] {
-  const keys = open.flatMap(({ rule }) =>
-    evaluateSelector(rule.match, device).keys.filter((entry) => entry.verdict === "unknown"),
-  );
-  return [...new Set(keys.map((entry) => entry.key))];
 }

@@ -1,6 +1,6 @@
 /** Where the resolved devices go in their VM, and how QEMU is told: one function per port. */
 import { err, ok, type Result } from "../base/result.js";
-import { addressParts, compareAddresses, type PciAddress, qemuIdOf } from "./address.js";
+import { compareAddresses, hostProperty, type PciAddress, qemuIdOf } from "./address.js";
 import type { VmSpec } from "./policy.js";
 
 /** One device of a VM that is about to start. */
@@ -70,7 +70,7 @@ function canPlaceByItself(machine = "q35"): boolean {
 export function argumentsFor({ address, id, bus, properties }: ResolvedDevice): readonly string[] {
   const pairs = [
     ["vfio-pci"],
-    hostOf(address),
+    ...Object.entries(hostProperty(address)),
     ["id", id],
     ...(bus === null
       ? []
@@ -81,13 +81,4 @@ export function argumentsFor({ address, id, bus, properties }: ResolvedDevice): 
     ...Object.entries(properties),
   ];
   return ["-device", pairs.map((pair) => pair.join("=")).join(",")];
-}
-
-const LARGEST_HOST_DOMAIN = 0xffff;
-
-/** `host=` takes no domain of more than four digits, such as those of VMD (contrib/doc/facts.md 15); a path does. */
-function hostOf(address: PciAddress): readonly [string, string] {
-  return addressParts(address).domain <= LARGEST_HOST_DOMAIN
-    ? ["host", address]
-    : ["sysfsdev", `/sys/bus/pci/devices/${address}`];
 }

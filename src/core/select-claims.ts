@@ -2,7 +2,13 @@
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
-import type { MatchesByRule } from "./findings.js";
+import {
+  type DeviceFindings,
+  type Findings,
+  type MatchesByRule,
+  openAbove,
+  unknownKeysOf,
+} from "./findings.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { followPins, type Pinned } from "./pinning.js";
@@ -19,25 +25,29 @@ export interface SelectClaim {
   readonly objections: ReadonlyMap<PciAddress, HeldReason>;
   /** For each alternative: the units that it may take. */
   readonly pools: readonly (readonly (readonly Device[])[])[];
-  /** How many units its VM has already by exact claims; they count. */
-  readonly given: number;
+  /** Devices that its VM gets by exact claims anyway: they count, and come before all others. */
+  readonly given: ReadonlySet<PciAddress>;
 }
 
 /** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
 export function collectSelectClaims(
   situation: Situation,
+  findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
 ): readonly SelectClaim[] {
   return situation.ranked.flatMap((ranked) => {
     const { rule } = ranked;
-    return rule.mode === "select" ? [collect({ ...ranked, rule }, situation, matches, verdicts)] : [];
+    return rule.mode === "select"
+      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts)]
+      : [];
   });
 }
 
 function collect(
   ranked: RankedRule & { readonly rule: SelectRule },
   situation: Situation,
+  findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
 ): SelectClaim {
@@ -45,23 +55,27 @@ function collect(
   const { devices, drifted } = meantBy(rule, situation, matches);
   const objections = new Map(drifted);
   const fit: Device[] = [];
-  const given = new Set<string>();
+  const given = new Set<PciAddress>();
   for (const device of devices.filter(({ address }) => !situation.isSilent(rule, rule.vm, address))) {
-    const verdict = verdicts.get(device.address);
+    const { address } = device;
+    const verdict = verdicts.get(address);
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
-    const objection = isGiven ? null : candidateObjection(rule, device, situation, verdict);
+    const objection =
+      candidateObjection(rule, device, situation, verdict) ??
+      (isGiven ? null : openObjection(rule, findings.get(address), situation));
+    if (objection !== null) {
+      objections.set(address, objection);
+      continue;
+    }
+    fit.push(device);
     if (isGiven) {
-      given.add(unitKey(situation.topology.unitOf(device, rule)));
-    } else if (objection === null) {
-      fit.push(device);
-    } else {
-      objections.set(device.address, objection);
+      given.add(address);
     }
   }
   const pools = rule.alternatives.map((alternative) =>
     poolOf(rule, alternative, fit, situation, objections, verdicts),
   );
-  return { ranked, rule, objections, pools, given: given.size };
+  return { ranked, rule, objections, pools, given };
 }
 
 function meantBy(rule: SelectRule, situation: Situation, matches: MatchesByRule): Pinned {
@@ -84,23 +98,41 @@ function candidateObjection(
   if (hold !== undefined && situation.keeperOf(device.address) !== rule.vm) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };
   }
-  return situation.objectionTo(rule, rule.vm, device, isNamed) ?? rivalObjection(rule, verdict);
+  return (
+    situation.objectionTo(rule, rule.vm, device, isNamed) ??
+    rivalObjection(rule, verdict, situation.keeperOf(device.address))
+  );
+}
+
+/** What a rule of a higher priority may yet want is not chosen anew; what the VM has already it keeps. */
+function openObjection(
+  rule: SelectRule,
+  found: DeviceFindings | undefined,
+  situation: Situation,
+): HeldReason | null {
+  const open = openAbove(found, rule.vm, rule.priority);
+  return found === undefined || open.length === 0 || situation.keeperOf(found.device.address) === rule.vm
+    ? null
+    : { kind: "fact-unknown", keys: unknownKeysOf(open, found) };
 }
 
 /** Exact claims are fixed before select rules of their own or a lower priority choose. */
-function rivalObjection(rule: SelectRule, verdict: ExactVerdict | undefined): HeldReason | null {
-  if (verdict === undefined || verdict.kind === "nobody" || verdict.kind === "waits") {
+function rivalObjection(
+  rule: SelectRule,
+  verdict: ExactVerdict | undefined,
+  keeper: string | undefined,
+): HeldReason | null {
+  if (verdict?.kind !== "owner" && verdict?.kind !== "conflict") {
+    return null;
+  }
+  if (verdict.kind === "owner" && verdict.claim.vm === rule.vm) {
     return null;
   }
   const claims = verdict.kind === "owner" ? [verdict.claim] : verdict.claims;
   const [strongest] = claims;
-  const mayTake =
-    strongest === undefined || (rule.priority > priorityOf(strongest) && (!isKept(verdict) || rule.preempt));
+  const isInTheWay = verdict.kind === "owner" && keeper === verdict.claim.vm && !rule.preempt;
+  const mayTake = strongest === undefined || (rule.priority > priorityOf(strongest) && !isInTheWay);
   return mayTake ? null : outrankedBy(strongest, verdict);
-}
-
-function isKept(verdict: ExactVerdict): boolean {
-  return verdict.kind === "owner" && verdict.isKept;
 }
 
 function outrankedBy(claim: Claim, verdict: ExactVerdict): HeldReason {

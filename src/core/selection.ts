@@ -17,7 +17,7 @@ export interface Selection {
 }
 
 /** Units that a claim may not have after all, found out by looking at whole IOMMU groups. */
-export type Forbidden = ReadonlySet<string>;
+export type Forbidden = Pick<ReadonlyMap<string, unknown>, "has">;
 
 /** The name of a unit for one rule in {@link Forbidden}. */
 export function forbiddenKey(rule: SelectRule, unit: readonly Device[]): string {
@@ -111,10 +111,10 @@ class Pooling {
     const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
     const edges = pool
       .filter((unit) => !this.#forbidden.has(forbiddenKey(rule, unit)))
-      .toSorted(byPreference(rule, tastes))
+      .toSorted(givenFirst(given, byPreference(rule, tastes)))
       .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
       .map((unit) => this.#number(unit));
-    return { edges, min: Math.max(0, count.min - given), max: Math.max(0, count.max - given) };
+    return { edges, ...count };
   }
 
   #isHad(unit: readonly Device[], vm: string): boolean {
@@ -127,28 +127,31 @@ class Pooling {
     return number;
   }
 
-  /** What each claim has already: first by the rule that the lease names, then by rank. */
+  /** What each claim has already; of several the first in rank. */
   #kept(options: readonly (readonly Option[])[]): readonly (readonly number[])[] {
-    const kept: number[][] = this.#claims.map(() => []);
     const isTaken = new Set<number>();
-    for (const isByName of [true, false]) {
-      this.#claims.forEach(({ rule }, index) => {
-        for (const item of new Set(options[index]?.flatMap((option) => option.edges))) {
-          const leases = (this.#units[item] ?? []).flatMap(
-            (member) => this.#situation.leaseOn(member.address) ?? [],
-          );
-          const isOwn = leases.some(
-            (lease) => lease.vm === rule.vm && (!isByName || lease.rule === rule.name),
-          );
-          if (isOwn && !isTaken.has(item)) {
-            isTaken.add(item);
-            kept[index]?.push(item);
-          }
-        }
-      });
-    }
-    return kept;
+    return this.#claims.map(({ rule }, index) => {
+      const edges = [...new Set(options[index]?.flatMap((option) => option.edges))];
+      const kept = edges.filter((item) => !isTaken.has(item) && this.#isKept(this.#units[item] ?? [], rule));
+      for (const item of kept) {
+        isTaken.add(item);
+      }
+      return kept;
+    });
   }
+
+  #isKept(unit: readonly Device[], rule: SelectRule): boolean {
+    return unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm);
+  }
+}
+
+/** What the VM has anyway costs nobody anything. */
+function givenFirst(
+  given: ReadonlySet<PciAddress>,
+  compare: (a: readonly Device[], b: readonly Device[]) => number,
+): (a: readonly Device[], b: readonly Device[]) => number {
+  const isGiven = (unit: readonly Device[]) => unit.every((member) => given.has(member.address));
+  return (a, b) => Number(isGiven(b)) - Number(isGiven(a)) || compare(a, b);
 }
 
 function numberOf<Key>(numbers: Map<Key, number>, key: Key): number {

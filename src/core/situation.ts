@@ -73,6 +73,17 @@ export class Situation {
     return this.#leases.get(address)?.vm;
   }
 
+  /** The VM that has a device by this rule; a lease by a rule that is not in the file any more speaks for any. */
+  keeperBy(rule: Rule, address: PciAddress): string | undefined {
+    const lease = this.#leases.get(address);
+    const isOwn = lease?.rule === rule.name || !this.#isInFile(lease?.rule);
+    return isOwn ? lease?.vm : undefined;
+  }
+
+  #isInFile(rule: string | undefined): boolean {
+    return this.world.policy?.rules.some(({ name }) => name === rule) === true;
+  }
+
   /** Whether a rule may take a device that it matches, for the device's own sake (eligibility.ts). */
   objectionTo(rule: Rule, vm: string | null, device: Device, isNamed = true): HeldReason | null {
     return objectionTo(rule, vm, device, this.#exclusionOf(device), this.world, isNamed);

@@ -84,7 +84,8 @@ function unfitAmong(
 function isIdle(device: Device, situation: Situation): boolean {
   const role = situation.world.leases.get(device.address)?.role;
   // The override that keeps host drivers away also lets a vfio driver in: at a probe of the bus, or with its module.
+  // One that was on a host driver before is no companion of this kind, though it is on vfio-pci now.
   return role === "companion"
-    ? device.driver === null || isOnVfio(device)
+    ? (device.lent?.driver ?? null) === null && (device.driver === null || isOnVfio(device))
     : device.driver === null && role === undefined;
 }

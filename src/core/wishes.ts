@@ -22,7 +22,7 @@ export function unionOfWishes(wishes: readonly FactWishes[]): FactWishes {
 
 /**
  * What a policy needs to know of a device beyond a plain look: whatever one of its selectors asks about, and the
- * serial where a rule pins cards, follows them by it, or expects one.
+ * serial where a rule pins cards, follows them by it, expects one, or overrides a protection.
  */
 export function wishesOf(policy: Policy): FactWishes {
   const selectors = [
@@ -52,5 +52,5 @@ function selectorsOf(rule: Rule) {
 }
 
 function needsSerial(rule: Rule): boolean {
-  return rule.isPinned || rule.follow === "serial" || rule.expect?.serial !== undefined;
+  return rule.isPinned || rule.isOverride || rule.follow === "serial" || rule.expect?.serial !== undefined;
 }

@@ -5,6 +5,8 @@ export interface Mount {
   readonly id: string;
   /** `major:minor` of the block device; `0:n` for a file system without one. */
   readonly number: string;
+  /** The folder of the file system that is seen there; `/`: the whole of it. */
+  readonly root: string;
   readonly place: string;
   readonly type: string;
   readonly source: string;
@@ -19,9 +21,19 @@ export function parseMounts(text: string): readonly Mount[] {
     if (right === undefined) {
       return [];
     }
-    const [id = "", , number = "", , place = ""] = left.split(" ");
+    const [id = "", , number = "", root = "", place = ""] = left.split(" ");
     const [type = "", source = "", options = ""] = right.split(" ");
-    return [{ id, number, place: unescaped(place), type, source: unescaped(source), options }];
+    return [
+      {
+        id,
+        number,
+        root: unescaped(root),
+        place: unescaped(place),
+        type,
+        source: unescaped(source),
+        options,
+      },
+    ];
   });
 }
 

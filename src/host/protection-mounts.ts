@@ -127,14 +127,14 @@ export class MountGrounds {
   }
 
   /**
-   * What PID 1 does not see mounted but somebody has: an overlay whose layers were left behind with an initramfs or
-   * outside a chroot can only lie on that. Where there is nothing of the kind, it may lie on anything.
+   * What PID 1 does not see mounted, or only folders of it, but somebody has: an overlay whose layers were left behind
+   * with an initramfs or outside a chroot can only lie on that. Where there is nothing of the kind, it may lie on
+   * anything.
    */
   #outOfSight(): readonly string[] {
     if (this.#hidden === undefined) {
-      const inSight = new Set(
-        this.#mounts.filter(({ type }) => !IN_LAYERS.test(type)).flatMap((mount) => this.of(mount)),
-      );
+      const whole = this.#mounts.filter(({ type, root }) => root === "/" && !IN_LAYERS.test(type));
+      const inSight = new Set(whole.flatMap((mount) => this.of(mount)));
       const found = [...this.#sources.shares.all(), ...this.#sources.listed()].filter(
         (id) => !inSight.has(id),
       );

@@ -4,7 +4,7 @@
  * QEMU's `{}` means that QEMU took the device, not that the guest did. No answer means not known: device_add goes on
  * in QEMU even when nobody waits for it any more (facts.md 1.2). Never sends device_del.
  */
-import type { PciAddress } from "../core/address.js";
+import { hostProperty, type PciAddress } from "../core/address.js";
 import type { Outcome, Placement } from "../core/step.js";
 import type { Attached } from "../core/vm.js";
 import type { QmpClient } from "../qmp/client.js";
@@ -27,7 +27,8 @@ export async function attachDevice(client: QmpMover, placement: Placement): Prom
   try {
     // Bus and address always: without a bus QEMU picks one that cannot hot-plug, without an address a second card is
     // put at slot 1 of an occupied port, where no guest ever sees it (facts.md 1).
-    await client.execute("device_add", { ...properties, driver: "vfio-pci", host: address, id, bus, addr });
+    const device = { ...properties, driver: "vfio-pci", ...hostProperty(address) };
+    await client.execute("device_add", { ...device, id, bus, addr });
     const confirmed = await confirm(client, placement);
     return hasLeft ? leftAtOnce(address) : confirmed;
   } catch (error) {

@@ -48,8 +48,9 @@ describe("the running agent", () => {
         schema: "pciplug-plan/1",
         source: "agent",
         steps: [],
+        assignments: [{ address: "0000:41:00.0", vm: "build", rule: "nvidia" }],
         held: [],
-        rules: [{ name: "nvidia", matches: 1 }],
+        rules: [{ name: "nvidia", mode: "batch", onNoMatch: "wait", matches: 1, got: 1 }],
       });
       const devices = await runProgram(ground.args("devices"));
       expect([devices.code, devices.stderr]).toEqual([0, ""]);

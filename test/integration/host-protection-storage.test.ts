@@ -134,6 +134,12 @@ describe("storage below what is mounted", () => {
         isLiftable: false,
       },
     });
+    // A folder of the share that is mounted elsewhere says nothing about where the layers lie.
+    host.mounts(root, "28 27 0:21 /lib /lib ro - 9p root ro,trans=virtio");
+    expect((await host.protections()).get(SHARE)).toMatchObject({ isLiftable: false });
+    expect(await host.protectedOnes()).toEqual([SHARE]);
+    host.mounts(root, "28 27 0:21 / /mnt ro - 9p root ro,trans=virtio");
+    expect(await host.protectedOnes()).toContain(NVME);
     // With nothing out of sight that it could lie on, it may lie on anything.
     expect(await aProtectedHost().mounts(root).protectedOnes()).toEqual(
       [...new Set([...ANY_DISK, ...ANY_NIC])].sort(),

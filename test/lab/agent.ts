@@ -54,6 +54,13 @@ export class Agent {
     throw new Error(`the agent did not start: ${why}\n${log.split("\n").slice(-5).join("\n")}`);
   }
 
+  /** Puts another file in the place of the operator's, by rename, as editors do: the agent sees it by itself. */
+  async replaceFile(config: AgentConfig): Promise<void> {
+    const { config: path } = this.#files(this.#starts);
+    await this.#host.write(`${path}.new`, `${JSON.stringify(config, null, 2)}\n`);
+    await this.#host.sh(`mv ${path}.new ${path}`);
+  }
+
   /** SIGTERM; waits for the orderly end and gives the exit code. */
   async stop(): Promise<number | null> {
     return await this.#end("SIGTERM");
@@ -71,10 +78,9 @@ export class Agent {
   }
 
   /** Runs another command of `pciplug` on this agent's state folder and gives what it printed as JSON. */
-  async query(verb: "status" | "plan" | "devices"): Promise<unknown> {
+  async query(verb: "status" | "plan" | "devices" | "reload --confirm"): Promise<unknown> {
     const config = verb === "plan" ? `--config ${this.#files(this.#starts).config}` : "";
-    const state = verb === "devices" ? "" : `--state ${this.state}`;
-    const command = `${process.execPath} ${agentProgram} ${verb} --json ${state} ${config}`;
+    const command = `${process.execPath} ${agentProgram} ${verb} --json --state ${this.state} ${config}`;
     const result = await this.#host.exec(command, endDeadlineMs);
     // `plan` exits with 2 when something is held (semantics.md 10): its answer is on standard output all the same.
     try {

@@ -2,6 +2,8 @@
  * The cards of the L1 machine: emulated devices that the outer QEMU plugs into the machine's root ports while it runs,
  * so that its kernel sees genuine PCI Express hot-plug. Each port has one fixed address, known before a card is in it.
  */
+import { closeSync, ftruncateSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Host } from "./host.js";
 import type { QmpLink } from "./qmp.js";
 
@@ -11,6 +13,7 @@ const models = {
   e1000e: { device: "e1000e", driver: "e1000e", vendor: "8086", product: "10d3" },
   xhci: { device: "qemu-xhci", driver: "xhci_hcd", vendor: "1b36", product: "000d" },
   hda: { device: "intel-hda", driver: "snd_hda_intel", vendor: "8086", product: "2668" },
+  vmxnet3: { device: "vmxnet3", driver: "vmxnet3", vendor: "15ad", product: "07b0" },
   edu: { device: "edu", driver: null, vendor: "1234", product: "11e8" },
 } as const;
 
@@ -27,18 +30,24 @@ export interface Card {
   readonly product: string;
 }
 
+const diskBytes = 64 * 1024 * 1024;
 const commandDeadlineMs = 60_000;
 const unplugDeadlineMs = 120_000;
 
 export class Cards {
   readonly #qmp: QmpLink;
   readonly #host: Host;
+  readonly #folder: string;
   readonly #plugged = new Map<string, Card>();
+  /** Card -> the file behind its disk, which the outer QEMU knows by the card's name. */
+  readonly #files = new Map<string, string>();
   #serial = 0;
 
-  constructor(qmp: QmpLink, host: Host) {
+  /** @param folder where files behind disks may lie, outside of the L1 machine. */
+  constructor(qmp: QmpLink, host: Host, folder: string) {
     this.#qmp = qmp;
     this.#host = host;
+    this.#folder = folder;
   }
 
   /** The address that function `fn` of a card in root port `port` (1 to 8) has. */
@@ -48,11 +57,40 @@ export class Cards {
     return `0000:${bus.toString(16).padStart(2, "0")}:00.${fn}`;
   }
 
-  /** Plugs a card and waits until the kernel lists it; which driver it has then is up to the host. */
-  async plug(model: Model, port: number): Promise<Card> {
-    const card = await this.#add(model, port, 0, {});
+  /**
+   * Plugs a card and waits until the kernel lists it; which driver it has then is up to the host.
+   * @param properties more of the outer QEMU's properties, such as `mac`.
+   */
+  async plug(model: Model, port: number, properties: Record<string, unknown> = {}): Promise<Card> {
+    const card = await this.#add(model, port, 0, properties);
     await this.#untilListed(card);
     return card;
+  }
+
+  /** Plugs an NVMe card with a disk on it, and gives the disk's name once the host has it: `nvme0n1`. */
+  async plugDisk(port: number): Promise<Card & { readonly disk: string }> {
+    const node = `disk${this.#serial + 1}`;
+    const file = join(this.#folder, node);
+    const made = openSync(file, "w");
+    ftruncateSync(made, diskBytes);
+    closeSync(made);
+    const blockdev = { driver: "file", filename: file, "node-name": node };
+    await this.#qmp.execute({ execute: "blockdev-add", arguments: blockdev }, commandDeadlineMs);
+    const card = await this.plug("nvme", port, { drive: node });
+    this.#files.set(card.id, file);
+    await this.untilHostDriver(card);
+    const name = `ls /sys/bus/pci/devices/${card.address}/nvme/nvme*/ | grep -E '^nvme[0-9]+n[0-9]+$'`;
+    await this.#host.until(`a disk on ${card.address}`, `[ -b /dev/$(${name}) ]`);
+    return { ...card, disk: await this.#host.sh(name) };
+  }
+
+  /** The network interface of a card, once the host has it. */
+  async interfaceOf(card: Card): Promise<string> {
+    const net = `/sys/bus/pci/devices/${card.address}/net`;
+    await this.#host.until(`an interface on ${card.address}`, `[ -n "$(ls ${net} 2>/dev/null)" ]`);
+    // udev gives it another name before it is done with the event.
+    await this.#host.sh("udevadm settle --timeout=60");
+    return await this.#host.sh(`ls ${net}`);
   }
 
   /** Plugs a card of two functions, which share one IOMMU group. Function 0 comes last: it makes both visible. */
@@ -85,6 +123,7 @@ export class Cards {
     for (const other of this.#plugged.values()) {
       if (other.address.startsWith(slot)) this.#plugged.delete(other.id);
     }
+    await this.#forgetDisk(card);
     await this.#host.until(
       `${card.address} gone from sysfs`,
       `[ ! -e /sys/bus/pci/devices/${card.address} ]`,
@@ -94,6 +133,15 @@ export class Cards {
   /** Pulls whatever is still plugged. */
   async pullAll(): Promise<void> {
     for (const card of [...this.#plugged.values()]) if (this.#plugged.has(card.id)) await this.pull(card);
+  }
+
+  async #forgetDisk(card: Card): Promise<void> {
+    const file = this.#files.get(card.id);
+    if (file === undefined) return;
+    this.#files.delete(card.id);
+    const node = card.id.replace("card", "disk");
+    await this.#qmp.execute({ execute: "blockdev-del", arguments: { "node-name": node } }, commandDeadlineMs);
+    rmSync(file);
   }
 
   async #add(model: Model, port: number, fn: number, extra: Record<string, unknown>): Promise<Card> {

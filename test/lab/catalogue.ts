@@ -2,8 +2,13 @@
 import { agentKilled } from "./stories/agent-killed.js";
 import { ground } from "./stories/ground.js";
 import { identicalCards } from "./stories/identical-cards.js";
+import { override } from "./stories/override.js";
 import { plugAndPull } from "./stories/plug-and-pull.js";
+import { protectedDisks } from "./stories/protected-disks.js";
+import { protectedNic } from "./stories/protected-nic.js";
+import { resolveAndStart } from "./stories/resolve-and-start.js";
 import { ruleGoes } from "./stories/rule-goes.js";
+import { selectAndReload } from "./stories/select-and-reload.js";
 import { sharedGroup } from "./stories/shared-group.js";
 import { staleLedger } from "./stories/stale-ledger.js";
 import { vmRestarts } from "./stories/vm-restarts.js";
@@ -20,4 +25,9 @@ export const catalogue: readonly Story[] = [
   sharedGroup,
   watchSources,
   staleLedger,
+  protectedDisks,
+  protectedNic,
+  override,
+  selectAndReload,
+  resolveAndStart,
 ];

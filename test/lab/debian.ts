@@ -18,6 +18,10 @@ const tools: Readonly<Record<string, string>> = {
   lspci: "pciutils",
   socat: "socat",
   flock: "util-linux",
+  ip: "iproute2",
+  mkswap: "util-linux",
+  "mkfs.ext4": "e2fsprogs",
+  dmsetup: "dmsetup",
 };
 
 const toolFolders = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];

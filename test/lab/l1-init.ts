@@ -7,7 +7,15 @@
 export const l1BootModules = ["virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay"];
 
 /** Modules loaded before any story: a story without udevd has nobody to load them. */
-const l1LaterModules = ["vfio-pci", "vfio_iommu_type1", "nvme", "e1000e", "xhci_pci", "snd_hda_intel"];
+const l1LaterModules = [
+  "vfio-pci",
+  "vfio_iommu_type1",
+  "nvme",
+  "e1000e",
+  "vmxnet3",
+  "xhci_pci",
+  "snd_hda_intel",
+];
 
 export const rootTag = "pciplug-root";
 

@@ -51,7 +51,7 @@ export class Lab {
     this.#parts = parts;
     this.host = parts.host;
     this.saw = parts.saw;
-    this.cards = new Cards(parts.machine.qmp, parts.host);
+    this.cards = new Cards(parts.machine.qmp, parts.host, parts.machine.folder);
   }
 
   /** Makes a VM and starts it. */

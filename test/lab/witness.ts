@@ -3,7 +3,7 @@
  * All of it is written as assertions with the fact in their words.
  */
 import assert from "node:assert/strict";
-import type { AgentConfig } from "./agent.js";
+import type { Agent, AgentConfig, AuditLine } from "./agent.js";
 import type { Card } from "./cards.js";
 import type { Facts } from "./host.js";
 import type { Lab } from "./story.js";
@@ -63,4 +63,63 @@ export async function assertUntouched(lab: Lab, address: string, before: Facts):
 /** Asserts that the host holds on to nothing: no vfio-pci, no node below /dev/vfio, no override. */
 export async function assertNothingLeft(lab: Lab): Promise<void> {
   assert.deepEqual(await lab.host.leftovers(), [], "nothing is left bound");
+}
+
+/** Asserts that the host driver has the card and nobody took it off, and gives the facts to compare with later. */
+export async function factsOnHost(lab: Lab, card: Card): Promise<Facts> {
+  await lab.cards.untilHostDriver(card);
+  const facts = await lab.host.facts(card.address);
+  assert.ok(facts, `${card.address} is in sysfs`);
+  assert.equal(facts.driver, card.driver, `driver of ${card.address}`);
+  return facts;
+}
+
+/** One device that waits, as `plan --json` tells it. */
+export interface HeldEntry {
+  readonly address: string;
+  readonly reason: { readonly kind: string; readonly message: string };
+}
+
+/** Waits until the running agent's plan holds a device for a reason of that kind, and gives the sentence. */
+export async function untilHeld(lab: Lab, agent: Agent, address: string, kind: string): Promise<string> {
+  const held = await lab.until(`plan holds ${address} as ${kind}`, async () => {
+    const plan = (await agent.query("plan")) as { source: string; held: readonly HeldEntry[] };
+    assert.equal(plan.source, "agent");
+    return plan.held.find((entry) => entry.address === address && entry.reason.kind === kind);
+  });
+  lab.saw(`plan says: ${address}: ${held.reason.message}`);
+  return held.reason.message;
+}
+
+/** What `pciplug devices` says of the host's need of one device. */
+export async function protectionOf(
+  agent: Agent,
+  address: string,
+): Promise<{ because: string; level: string; isLiftable: boolean } | null> {
+  const answer = (await agent.query("devices")) as {
+    devices: {
+      address: string;
+      protection: { because: string; level: string; isLiftable: boolean } | null;
+    }[];
+  };
+  const device = answer.devices.find((entry) => entry.address === address);
+  assert.ok(device, `pciplug devices lists ${address}`);
+  return device.protection;
+}
+
+/** The decisions about one device in the audit, in order. */
+export async function decisionsOn(agent: Agent, address: string): Promise<AuditLine[]> {
+  return (await agent.audit()).filter((line) => line["event"] === "decision" && line["address"] === address);
+}
+
+/** The writes about one function that the audit tells of. */
+export async function writesTo(agent: Agent, address: string): Promise<AuditLine[]> {
+  return (await agent.audit()).filter(
+    (line) => line["event"] === "host-write" && JSON.stringify(line).includes(address),
+  );
+}
+
+/** Asserts that the audit tells of no write to a function. */
+export async function assertNoWrite(agent: Agent, address: string): Promise<void> {
+  assert.deepEqual(await writesTo(agent, address), [], `the audit has no write to ${address}`);
 }

@@ -6,10 +6,14 @@ import {
   type BatchRule,
   type Count,
   DEFAULT_TRAITS,
+  type GroupKey,
+  type GroupRule,
   type Policy,
   type Rule,
   type RuleTraits,
   type SelectRule,
+  type SPREADS,
+  type SpreadTarget,
   vmsOf,
 } from "../../src/core/policy.js";
 import type { Protection } from "../../src/core/protection.js";
@@ -69,6 +73,27 @@ export function aSelectRule(
 ): SelectRule {
   const alternatives = [{ match: null, count }];
   return { ...aRule(name, match, vm), mode: "select", alternatives, prefer: [], ...traits };
+}
+
+export function aGroupRule(
+  name: string,
+  match: RawSelector,
+  sorting: Pick<GroupRule, "classify" | "to">,
+  traits: Partial<RuleTraits> = {},
+): GroupRule {
+  const { vm: _, ...base } = aRule(name, match, "");
+  return { ...base, ...traits, mode: "group", ...sorting };
+}
+
+/** Classes by a fact, spread over VMs of equal weight. */
+export function spreadOver(
+  key: GroupKey,
+  vms: readonly string[],
+  how: (typeof SPREADS)[number] = "round-robin",
+  facts: Partial<SpreadTarget> = {},
+): Pick<GroupRule, "classify" | "to"> {
+  const targets = vms.map((vm) => ({ vm, weight: 1, max: Number.POSITIVE_INFINITY, ...facts }));
+  return { classify: { kind: "key", key }, to: { kind: "spread", how, targets } };
 }
 
 export function aPolicy(rules: readonly Rule[], facts: Partial<Policy> = {}): Policy {

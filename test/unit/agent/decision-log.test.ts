@@ -41,4 +41,37 @@ describe("DecisionLog", () => {
   it("takes a VM that was not looked at yet for no decision", () => {
     expect(told(aWorld({ devices: [gpu], policy }))).toEqual([["assigned"]]);
   });
+
+  describe("an override", () => {
+    const because = "it carries /srv through nvme0n1";
+    const numberless = { ...gpu, serial: null };
+    const exact = { address: gpu.address };
+    const card = { vendor: "10de", device: "2204", subsystemVendor: "1458", subsystemDevice: "403b" };
+    const named = aPolicy([aRule("anyway", exact, "a", { isOverride: true, expect: card })]);
+    const free = aWorld({ devices: [numberless], policy: named, vms: { a: up() } });
+    const needed: World = {
+      ...free,
+      protections: new Map([[gpu.address, { because, level: "hard", isLiftable: true }]]),
+    };
+
+    it("is written down with the protection that it went against", () => {
+      expect(new DecisionLog().news(needed, setScene(needed))).toEqual([
+        expect.objectContaining({
+          what: `${gpu.address} belongs to a`,
+          why: `rule anyway overrides its protection: ${because}`,
+          after: expect.objectContaining({ verdict: "assigned", override: because }),
+        }),
+      ]);
+    });
+
+    it("is none where nothing protects the device, and is told when a protection comes later, but not when it goes", () => {
+      const log = new DecisionLog();
+      const overrides = [free, needed, free].map((world) =>
+        log
+          .news(world, setScene(world))
+          .map((entry) => "after" in entry && "override" in (entry.after ?? {})),
+      );
+      expect(overrides).toEqual([[false], [true], []]);
+    });
+  });
 });

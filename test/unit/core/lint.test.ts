@@ -28,10 +28,10 @@ describe("strict checks", () => {
         aRule("cross", { vendor: "8086", class: "vga" }, "a"),
       ]),
     ).toEqual([
-      ["never-matches", "rule ghost can never match on this host: no device has vendor dead or beef"],
+      ["no-match", "rule ghost matches nothing on this host: no device has vendor dead or beef"],
       [
-        "never-matches",
-        "rule cross can never match on this host: each of its keys matches something, but no device matches all of them",
+        "no-match",
+        "rule cross matches nothing on this host: each of its keys matches something, but no device matches all of them",
       ],
     ]);
   });

@@ -1,0 +1,84 @@
+/** Who gets each device among the exact claims on it: rank, conflict, what is kept, and units that stay together. */
+import type { PciAddress } from "./address.js";
+import { type Claim, type ExactClaims, type ExactVerdict, ownerAmong, priorityOf } from "./exact-claims.js";
+import { type DeviceFindings, type Findings, openAbove } from "./findings.js";
+import type { Situation } from "./situation.js";
+
+/** Who gets each device among the exact claims; a unit of several goes to one VM, or its claims count for nothing. */
+export function settleExact(
+  exact: ExactClaims,
+  broken: ReadonlySet<Claim>,
+  findings: Findings,
+  situation: Situation,
+): ReadonlyMap<PciAddress, ExactVerdict> {
+  const out = new Set(broken);
+  for (;;) {
+    const verdicts = new Map<PciAddress, ExactVerdict>();
+    for (const [address, claims] of exact) {
+      const left = out.size === 0 ? claims : claims.filter((claim) => !out.has(claim));
+      verdicts.set(address, verdictOn(address, left, findings, situation));
+    }
+    const parted = [...verdicts.values()].flatMap((verdict) =>
+      verdict.kind === "owner" &&
+      !verdict.claim.unit.every((member) => hasOwner(verdicts, member, verdict.claim))
+        ? [verdict.claim]
+        : [],
+    );
+    if (parted.length === 0) {
+      return verdicts;
+    }
+    for (const claim of parted) {
+      out.add(claim);
+    }
+  }
+}
+
+function verdictOn(
+  address: PciAddress,
+  claims: readonly Claim[],
+  findings: Findings,
+  situation: Situation,
+): ExactVerdict {
+  const isKept = ({ rule, vm }: Claim) => vm !== null && situation.keeperBy(rule, address) === vm;
+  const found = findings.get(address);
+  const verdict = withOpenRules(ownerAmong(claims, isKept), found);
+  const keeper = selectKeeper(verdict, found, situation);
+  return keeper === null ? verdict : { kind: "waits", vm: keeper };
+}
+
+/** A rule of a higher priority that asks for a fact which is not known may yet want the device for another VM. */
+function withOpenRules(verdict: ExactVerdict, found: DeviceFindings | undefined): ExactVerdict {
+  const open = verdict.kind === "owner" ? openAbove(found, verdict.claim.vm, priorityOf(verdict.claim)) : [];
+  return open.length === 0 ? verdict : { kind: "open", rules: open };
+}
+
+/** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
+function selectKeeper(
+  verdict: ExactVerdict,
+  found: DeviceFindings | undefined,
+  situation: Situation,
+): string | null {
+  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
+  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
+    return null;
+  }
+  const { claim } = verdict;
+  const isKept = found.matches.some(
+    ({ rule }) =>
+      rule.mode === "select" &&
+      situation.keeperBy(rule, found.device.address) === rule.vm &&
+      !situation.isSilent(rule, vm, found.device.address) &&
+      situation.objectionTo(rule, vm, found.device) === null &&
+      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
+  );
+  return isKept ? vm : null;
+}
+
+function hasOwner(
+  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  member: PciAddress,
+  { vm }: Claim,
+): boolean {
+  const verdict = verdicts.get(member);
+  return verdict?.kind === "owner" && verdict.claim.vm === vm;
+}

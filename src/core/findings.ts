@@ -84,8 +84,9 @@ export class FindingsCache {
   #policy: Policy | null = null;
   #devices: World["devices"] | null = null;
   #index: RuleIndex = new RuleIndex([]);
-  #known = new Map<PciAddress, { readonly device: Device; readonly found: DeviceFindings | null }>();
   #findings: Findings = new Map();
+  /** Devices that no rule speaks of. */
+  #ignored = new WeakSet<Device>();
 
   of({ policy, devices }: Pick<World, "policy" | "devices">): Findings {
     if (this.#policy === policy && this.#devices === devices) {
@@ -93,26 +94,27 @@ export class FindingsCache {
     }
     if (this.#policy !== policy) {
       this.#index = new RuleIndex(policy === null ? [] : rankRules(policy));
-      this.#known = new Map();
+      this.#findings = new Map();
+      this.#ignored = new WeakSet();
     }
-    const known = new Map<PciAddress, { device: Device; found: DeviceFindings | null }>();
     const findings = new Map<PciAddress, DeviceFindings>();
     for (const [address, device] of policy === null ? [] : inAddressOrder(devices)) {
-      const before = this.#known.get(address);
-      const now = before?.device === device ? before : { device, found: this.#find(policy, device) };
-      known.set(address, now);
-      if (now.found !== null) {
-        findings.set(address, now.found);
+      const before = this.#findings.get(address);
+      const found = before?.device === device ? before : this.#find(policy, device);
+      if (found !== null) {
+        findings.set(address, found);
       }
     }
     this.#policy = policy;
     this.#devices = devices;
-    this.#known = known;
     this.#findings = findings;
     return findings;
   }
 
   #find(policy: Policy | null, device: Device): DeviceFindings | null {
+    if (policy === null || this.#ignored.has(device)) {
+      return null;
+    }
     const matches: RankedRule[] = [];
     const open: RankedRule[] = [];
     for (const ranked of this.#index.candidates(device)) {
@@ -121,9 +123,11 @@ export class FindingsCache {
         (verdict === "match" ? matches : open).push(ranked);
       }
     }
-    return matches.length + open.length === 0 || policy === null
-      ? null
-      : { device, exclusion: exclusionOf(policy, device), matches, open };
+    if (matches.length + open.length === 0) {
+      this.#ignored.add(device);
+      return null;
+    }
+    return { device, exclusion: exclusionOf(policy, device), matches, open };
   }
 }
 

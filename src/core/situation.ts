@@ -45,6 +45,8 @@ export class Situation {
   readonly orders: readonly OrderRule[];
   /** Devices that are leased to a VM in this boot, as claimed. */
   readonly #leases: ReadonlyMap<PciAddress, Lease>;
+  /** Those of them that are leased by a rule that is not in the file any more. */
+  readonly #unruled: ReadonlySet<PciAddress>;
   readonly #exclusions = new Map<Device, Exclusion | null>();
 
   /** `ranked`: the rules that have a say here. */
@@ -56,6 +58,10 @@ export class Situation {
       [...world.leases].filter(
         ([address, lease]) => lease.role === "claimed" && isLeaseOf(lease, world.devices.get(address)),
       ),
+    );
+    const isInFile = (rule: string) => world.policy?.rules.some(({ name }) => name === rule) === true;
+    this.#unruled = new Set(
+      [...this.#leases.values()].filter(({ rule }) => !isInFile(rule)).map(({ address }) => address),
     );
     this.orders = world.intents.orders
       .filter((order) => world.devices.has(order.address))
@@ -76,12 +82,7 @@ export class Situation {
   /** The VM that has a device by this rule; a lease by a rule that is not in the file any more speaks for any. */
   keeperBy(rule: Rule, address: PciAddress): string | undefined {
     const lease = this.#leases.get(address);
-    const isOwn = lease?.rule === rule.name || !this.#isInFile(lease?.rule);
-    return isOwn ? lease?.vm : undefined;
-  }
-
-  #isInFile(rule: string | undefined): boolean {
-    return this.world.policy?.rules.some(({ name }) => name === rule) === true;
+    return lease?.rule === rule.name || this.#unruled.has(address) ? lease?.vm : undefined;
   }
 
   /** Whether a rule may take a device that it matches, for the device's own sake (eligibility.ts). */

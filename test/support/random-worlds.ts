@@ -1,35 +1,15 @@
 /** fast-check generators of small worlds in which everything that decides about devices occurs, and of their changes. */
 import fc from "fast-check";
-import type { PciAddress } from "../../src/core/address.js";
 import { type Device, identityOf } from "../../src/core/device.js";
 import type { Pin } from "../../src/core/intent.js";
-import {
-  COMPANION_CHOICES,
-  DEFAULT_TRAITS,
-  FOLLOW_CHOICES,
-  type GroupRule,
-  type Policy,
-  type Preference,
-  type Rule,
-  type RuleTraits,
-  type SelectRule,
-  UNIT_KINDS,
-} from "../../src/core/policy.js";
-import { compileSelector, type RawSelector, type Selector } from "../../src/core/selector.js";
 import type { World } from "../../src/core/world.js";
-import { aDevice, aLease, anAddress, aPolicy, aWorld, protectedBy, up } from "./builders.js";
+import { aDevice, aLease, anAddress, aWorld, protectedBy, up } from "./builders.js";
+import { address, policies, seldom, vm } from "./random-policies.js";
 
-const VMS = ["a", "b", "c"] as const;
 const GRACE_MS = 60_000;
 const start = 1_000_000;
 const times = [start - 1, start + GRACE_MS / 2, start + GRACE_MS, start + 3 * GRACE_MS] as const;
 
-/** Cards of one or two functions on four buses. */
-const ADDRESSES: readonly PciAddress[] = ["01", "02", "03", "04"].flatMap((bus) =>
-  ["00.0", "00.1", "01.0"].map((place) => anAddress(`0000:${bus}:${place}`)),
-);
-const address = fc.constantFrom(...ADDRESSES);
-const vm = fc.constantFrom(...VMS);
 const serial = fc.constantFrom("S1", "S2", null, undefined);
 const path = fc.constantFrom("0000:00/01.0", "0000:00/02.0", undefined);
 
@@ -44,129 +24,13 @@ const facts: fc.Arbitrary<Partial<Device>> = fc.record({
   class: mostly("030000", "030000", "020000", "060400"),
   numaNode: fc.constantFrom(0, 1, -1),
   driver: fc.constantFrom(null, "nouveau", "vfio-pci"),
-  iommuGroup: mostly<number | null>(1, 2, 3, 4, 5, 6, 7, null),
+  iommuGroup: mostly<number | null>(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, null),
   root: fc.constantFrom(anAddress("0000:00:01.0"), anAddress("0000:00:02.0"), null),
   memory: fc.constantFrom(1, 2, undefined),
   appearance: fc.constantFrom("first", "second"),
   serial,
   path,
 }) as fc.Arbitrary<Partial<Device>>;
-
-const match: fc.Arbitrary<Selector> = fc
-  .oneof(
-    fc.constantFrom<RawSelector>(
-      ...[{ address: "*" }, { vendor: "10de" }, { vendor: "8086" }, { class: "vga" }, { numaNode: "0" }],
-      ...[{ serial: "S1" }, { address: "*:00.0" }, { address: "*:0[12]:*" }, { address: "*:03:*" }],
-    ),
-    address.map((text): RawSelector => ({ address: text })),
-  )
-  .map(compiled);
-
-function compiled(raw: RawSelector): Selector {
-  const selector = compileSelector(raw);
-  if (!selector.ok) {
-    throw new Error(JSON.stringify(selector.error));
-  }
-  return selector.value;
-}
-
-/** The choice that a rule makes where it says nothing, and now and then another one. */
-function seldom<Choice>(usual: Choice, ...others: readonly Choice[]): fc.Arbitrary<Choice> {
-  return fc.oneof({ weight: 3, arbitrary: fc.constant(usual) }, fc.constantFrom(...others));
-}
-
-const traits: fc.Arbitrary<Partial<RuleTraits>> = fc.record({
-  priority: fc.constantFrom(0, 0, 1, 2),
-  unit: seldom(...UNIT_KINDS),
-  companions: seldom(...COMPANION_CHOICES),
-  onConflict: seldom<"hold" | "first">("hold", "first"),
-  whenDown: seldom<"wait" | "next">("wait", "next"),
-  preempt: fc.boolean(),
-  isPinned: seldom(false, true),
-  follow: seldom(...FOLLOW_CHOICES),
-  expect: seldom<RuleTraits["expect"]>(null, { device: "2204" }, { serial: "S1" }),
-  isOverride: seldom(false, true),
-  takeConfigured: fc.boolean(),
-  acceptUnsafe: fc.boolean(),
-});
-
-const count = fc
-  .record({ min: fc.nat(3), more: fc.nat(2) })
-  .map(({ min, more }) => ({ min, max: min + more }));
-
-/** Names are places: a rule may want to be near what a rule before it gets. */
-const preference: fc.Arbitrary<Preference> = fc.oneof(
-  fc.constant<Preference>({ by: "numa" }),
-  fc.constantFrom(0, 1, 2).map((place): Preference => ({ by: "sameRootAs", rule: `r${place}` })),
-  fc.constantFrom<Preference>({ by: "address", order: "highest" }, { by: "memory", order: "largest" }),
-);
-
-const rule: fc.Arbitrary<Rule> = fc
-  .record({ match, traits, vm, mode: fc.constantFrom("batch", "select", "select", "group") })
-  .chain(({ mode, vm: owner, traits: chosen, match: selector }): fc.Arbitrary<Rule> => {
-    const base = { ...DEFAULT_TRAITS, ...chosen, name: "", match: selector };
-    if (mode === "select") {
-      const alternatives = fc.array(fc.record({ match: fc.option(match), count }), {
-        minLength: 1,
-        maxLength: 2,
-      });
-      return fc
-        .record({ alternatives, prefer: fc.array(preference, { maxLength: 2 }) })
-        .map((more): SelectRule => ({ ...base, ...more, mode: "select", vm: owner }));
-    }
-    return mode === "batch"
-      ? fc.constant<Rule>({ ...base, mode: "batch", vm: owner })
-      : grouping.map((more): GroupRule => ({ ...base, ...more, mode: "group" }));
-  });
-
-const grouping: fc.Arbitrary<Pick<GroupRule, "classify" | "to">> = fc.record({
-  classify: fc.constantFrom(
-    ...(["numaNode", "card", "root", "vendor", "iommuGroup"] as const).map(
-      (key) => ({ kind: "key", key }) as const,
-    ),
-  ),
-  to: fc.oneof(
-    vm.map(
-      (other) =>
-        ({
-          kind: "map",
-          vms: new Map([
-            ["0", "a"],
-            ["10de", other],
-          ]),
-        }) as const,
-    ),
-    fc.constantFrom("round-robin", "pack", "weight").map(
-      (how) =>
-        ({
-          kind: "spread",
-          how,
-          targets: [
-            { vm: "a", weight: 1, max: 2 },
-            { vm: "b", weight: 2, max: Number.POSITIVE_INFINITY },
-          ],
-        }) as const,
-    ),
-  ),
-});
-
-const policy: fc.Arbitrary<Policy> = fc
-  .record({
-    rules: fc.array(rule, { minLength: 1, maxLength: 6 }),
-    never: fc.array(match, { maxLength: 1 }),
-    allow: seldom<readonly Selector[] | null>(
-      null,
-      [compiled({ address: "*" })],
-      [compiled({ vendor: "10de" })],
-    ),
-  })
-  .map(({ rules, never, allow }) => {
-    const vms = VMS.map((name, index) => ({ name, qmp: `/run/${name}.sock`, numaNode: index % 2 }));
-    const named = rules.map((entry, place) => ({ ...entry, name: `r${place}` }));
-    // `never` of everything would leave nothing to decide about.
-    const excluded = never.filter((selector) => selector.exactAddresses.length > 0);
-    return aPolicy(named, { vms, never: excluded, allow });
-  });
 
 /** One change of a world. */
 export type Change = (world: World) => World;
@@ -199,6 +63,20 @@ const withoutDevice = address.map(
       ...world,
       devices: inSight([...world.devices.values()].filter((entry) => entry.address !== gone)),
     }),
+);
+
+/** Buses are numbered anew: a card is gone from one place and turns up in another at the same moment. */
+const renumbered = fc.record({ address, to: address }).map(
+  ({ address: from, to }): Change =>
+    (world) => {
+      const known = world.devices.get(from);
+      const others = [...world.devices.values()].filter(
+        (entry) => entry.address !== from && entry.address !== to,
+      );
+      return known === undefined
+        ? world
+        : { ...world, devices: inSight([...others, { ...known, address: to }]) };
+    },
 );
 
 const withDriver = fc.record({ address, driver: fc.constantFrom(null, "nouveau", "vfio-pci") }).map(
@@ -340,20 +218,32 @@ const safety = fc.boolean().map(
     (world) => ({ ...world, dma: { weaknesses: isSafe ? [] : ["interrupts are not kept apart"] } }),
 );
 
-const withPolicy = policy.map(
+const withPolicy = policies.map(
   (fresh): Change =>
     (world) => ({ ...world, policy: fresh }),
 );
 
 const change: fc.Arbitrary<Change> = fc.oneof(
   ...[withDevice, withDevice, withoutDevice, withDriver, withDriver, withProtection, withLease, withLease],
-  ...[withHold, withIntents, withIntents, withPin, withVm, later, settling, safety, withPolicy],
+  ...[
+    renumbered,
+    withHold,
+    withIntents,
+    withIntents,
+    withPin,
+    withVm,
+    later,
+    later,
+    settling,
+    safety,
+    withPolicy,
+  ],
 );
 
 /** Worlds, each made from the one before by one change. The first has some history already. */
 export const histories: fc.Arbitrary<readonly World[]> = fc
   .record({
-    policy,
+    policy: policies,
     devices: fc.array(device, { minLength: 3, maxLength: 16 }),
     before: fc.array(change, { maxLength: 8 }),
     changes: fc.array(change, { minLength: 1, maxLength: 10 }),

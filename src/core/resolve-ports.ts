@@ -35,6 +35,10 @@ export function placeInPorts(
     const both = inOrder.filter(({ port }) => port === twice).map(({ address }) => address);
     return err(`port ${twice} is for one device, and rules send ${both.join(" and ")} there`);
   }
+  const absent = named.find((port) => vm.ports !== undefined && !vm.ports.includes(port));
+  if (absent !== undefined) {
+    return err(`a rule names port ${absent}, and the entry of ${vm.name} has ${vm.ports?.join(", ")}`);
+  }
   const free = (vm.ports ?? []).filter((port) => !named.includes(port));
   const loose = inOrder.length - named.length;
   if (vm.ports !== undefined && loose > free.length) {
@@ -56,8 +60,9 @@ export function placeInPorts(
 }
 
 /**
- * Machines on which `-device` finds a place without `bus=` (contrib/doc/facts.md 15): q35 and pc have a root bus that takes any device. `microvm` has one only with `pcie=on`, which the name of its family does not say; others were
- * not measured.
+ * Machines on which `-device` finds a place without `bus=` (contrib/doc/facts.md 15): q35 and pc have a root bus that
+ * takes any device. `microvm` has one only with `pcie=on`, which the name of its family does not say; others were not
+ * measured.
  */
 const MACHINES_WITH_ROOM = /^(pc|q35|pc-q35-.*|pc-i440fx-.*)$/;
 

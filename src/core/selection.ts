@@ -16,7 +16,7 @@ export interface Selection {
   readonly units: readonly (readonly Device[])[];
 }
 
-/** Units that a claim may not have after all, found out by looking at whole IOMMU groups. */
+/** Units of claims, by {@link forbiddenKey}. */
 export type Forbidden = Pick<ReadonlyMap<string, unknown>, "has">;
 
 /** The name of a unit for one rule in {@link Forbidden}. */
@@ -24,19 +24,30 @@ export function forbiddenKey(rule: SelectRule, unit: readonly Device[]): string 
   return `${rule.name} ${unitKey(unit)}`;
 }
 
+/** What is settled before a choice: units that a claim may not have, and units that it must. */
+export interface Settled {
+  readonly forbidden: Forbidden;
+  readonly forced: Pick<ReadonlySet<string>, "has" | "size">;
+}
+
 /** Lets all select claims choose at once. `rootsOf`: root ports of what exact rules were given. */
 export function select(
   claims: readonly SelectClaim[],
   situation: Situation,
-  forbidden: Forbidden,
+  settled: Settled,
   rootsOf: (rule: string) => ReadonlySet<PciAddress>,
 ): readonly Selection[] {
+  const isForced = ({ rule, pools }: SelectClaim) =>
+    settled.forced.size > 0 &&
+    pools.some((pool) => pool.some((unit) => settled.forced.has(forbiddenKey(rule, unit))));
+  // What a claim must have counts only if it is met: it comes before the others.
+  const inTurn = claims.toSorted((a, b) => Number(isForced(b)) - Number(isForced(a)));
   let roots = rootsOf;
   const rounds = claims.some(({ rule }) => followsAnother(rule)) ? roundsOf(situation) : 1;
   let selections: readonly Selection[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    selections = new Pooling(claims, situation, forbidden, roots).select();
-    const chosen = selections;
+    const chosen = new Pooling(inTurn, situation, settled, roots).select();
+    selections = chosen.toSorted((a, b) => a.claim.ranked.rank - b.claim.ranked.rank);
     roots = (name) => {
       const mine = chosen.find(({ claim }) => claim.rule.name === name)?.units.flat() ?? [];
       return new Set([...rootsOf(name), ...mine.flatMap(({ root }) => root ?? [])]);
@@ -58,7 +69,7 @@ function followsAnother(rule: Rule): boolean {
 class Pooling {
   readonly #claims: readonly SelectClaim[];
   readonly #situation: Situation;
-  readonly #forbidden: Forbidden;
+  readonly #settled: Settled;
   readonly #rootsOf: (rule: string) => ReadonlySet<PciAddress>;
   readonly #units: (readonly Device[])[] = [];
   readonly #numbers = new Map<string, number>();
@@ -68,12 +79,12 @@ class Pooling {
   constructor(
     claims: readonly SelectClaim[],
     situation: Situation,
-    forbidden: Forbidden,
+    settled: Settled,
     rootsOf: (rule: string) => ReadonlySet<PciAddress>,
   ) {
     this.#claims = claims;
     this.#situation = situation;
-    this.#forbidden = forbidden;
+    this.#settled = settled;
     this.#rootsOf = rootsOf;
   }
 
@@ -110,7 +121,7 @@ class Pooling {
     const count = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
     const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
     const edges = pool
-      .filter((unit) => !this.#forbidden.has(forbiddenKey(rule, unit)))
+      .filter((unit) => !this.#settled.forbidden.has(forbiddenKey(rule, unit)))
       .toSorted(givenFirst(given, byPreference(rule, tastes)))
       .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
       .map((unit) => this.#number(unit));
@@ -141,7 +152,10 @@ class Pooling {
   }
 
   #isKept(unit: readonly Device[], rule: SelectRule): boolean {
-    return unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm);
+    return (
+      this.#settled.forced.has(forbiddenKey(rule, unit)) ||
+      unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm)
+    );
   }
 }
 

@@ -25,21 +25,25 @@ export interface SelectClaim {
   readonly objections: ReadonlyMap<PciAddress, HeldReason>;
   /** For each alternative: the units that it may take. */
   readonly pools: readonly (readonly (readonly Device[])[])[];
-  /** Devices that its VM gets by exact claims anyway: they count, and come before all others. */
+  /** Devices that its VM gets by exact claims anyway: they count. */
   readonly given: ReadonlySet<PciAddress>;
 }
 
-/** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
+/**
+ * Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. `coveted`: what
+ * other VMs choose, so that it is not given to anybody for sure.
+ */
 export function collectSelectClaims(
   situation: Situation,
   findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  coveted: ReadonlySet<PciAddress>,
 ): readonly SelectClaim[] {
   return situation.ranked.flatMap((ranked) => {
     const { rule } = ranked;
     return rule.mode === "select"
-      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts)]
+      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts, coveted)]
       : [];
   });
 }
@@ -50,6 +54,7 @@ function collect(
   findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  coveted: ReadonlySet<PciAddress>,
 ): SelectClaim {
   const { rule } = ranked;
   const { devices, drifted } = meantBy(rule, situation, matches);
@@ -68,7 +73,7 @@ function collect(
       continue;
     }
     fit.push(device);
-    if (isGiven) {
+    if (isGiven && !coveted.has(address)) {
       given.add(address);
     }
   }

@@ -13,6 +13,9 @@ export interface Selection {
   readonly claim: SelectClaim;
   /** Position of the alternative that is met; `null`: short of every minimum. */
   readonly alternative: number | null;
+  /** Units that its VM has by exact claims anyway, and that count. */
+  readonly given: readonly (readonly Device[])[];
+  /** What it takes beside them. */
   readonly units: readonly (readonly Device[])[];
 }
 
@@ -49,7 +52,9 @@ export function select(
     const chosen = new Pooling(inTurn, situation, settled, roots).select();
     selections = chosen.toSorted((a, b) => a.claim.ranked.rank - b.claim.ranked.rank);
     roots = (name) => {
-      const mine = chosen.find(({ claim }) => claim.rule.name === name)?.units.flat() ?? [];
+      const mine = chosen
+        .filter(({ claim }) => claim.rule.name === name)
+        .flatMap(({ given, units }) => [...given, ...units].flat());
       return new Set([...rootsOf(name), ...mine.flatMap(({ root }) => root ?? [])]);
     };
   }
@@ -98,6 +103,7 @@ class Pooling {
         owner: numberOf(this.#owners, rule.vm),
         options: options[index] ?? [],
         kept: kept[index] ?? [],
+        forced: this.#forcedOn(rule, options[index] ?? []),
         priority: rule.priority,
         isPreempting: rule.preempt,
       }),
@@ -113,19 +119,30 @@ class Pooling {
 
   #selection({ option, items }: Choice, index: number): Selection {
     const claim = this.#claims[index] as SelectClaim;
-    return { claim, alternative: option, units: items.map((item) => this.#units[item] ?? []) };
+    const chosen = items.map((item) => this.#units[item] ?? []);
+    const given = this.#givenTo(claim, claim.pools[option ?? 0] ?? []);
+    return { claim, alternative: option, given, units: chosen };
+  }
+
+  /** Units that the VM has whole by exact claims: they count for every rule of it, and cost nobody anything. */
+  #givenTo({ given }: SelectClaim, pool: readonly (readonly Device[])[]): readonly (readonly Device[])[] {
+    return pool.filter((unit) => unit.every((member) => given.has(member.address)));
   }
 
   #option(claim: SelectClaim, pool: readonly (readonly Device[])[], index: number): Option {
-    const { rule, given } = claim;
-    const count = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
+    const { rule } = claim;
+    const { min, max } = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
+    const given = this.#givenTo(claim, pool);
     const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
     const edges = pool
-      .filter((unit) => !this.#settled.forbidden.has(forbiddenKey(rule, unit)))
-      .toSorted(givenFirst(given, byPreference(rule, tastes)))
+      .filter((unit) => !given.includes(unit) && !this.#settled.forbidden.has(forbiddenKey(rule, unit)))
+      .toSorted(byPreference(rule, tastes))
       .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
       .map((unit) => this.#number(unit));
-    return { edges, ...count };
+    // What others give counts against what is taken, not against what the rule has already.
+    const had = edges.filter((item) => this.#isKept(this.#units[item] ?? [], rule)).length;
+    const most = Math.max(max - given.length, Math.min(max, had), 0);
+    return { edges, min: Math.max(0, min - given.length), max: most };
   }
 
   #isHad(unit: readonly Device[], vm: string): boolean {
@@ -151,21 +168,15 @@ class Pooling {
     });
   }
 
-  #isKept(unit: readonly Device[], rule: SelectRule): boolean {
-    return (
-      this.#settled.forced.has(forbiddenKey(rule, unit)) ||
-      unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm)
-    );
+  #forcedOn(rule: SelectRule, options: readonly Option[]): readonly number[] {
+    const { forced } = this.#settled;
+    const edges = forced.size === 0 ? [] : options.flatMap((option) => option.edges);
+    return [...new Set(edges)].filter((item) => forced.has(forbiddenKey(rule, this.#units[item] ?? [])));
   }
-}
 
-/** What the VM has anyway costs nobody anything. */
-function givenFirst(
-  given: ReadonlySet<PciAddress>,
-  compare: (a: readonly Device[], b: readonly Device[]) => number,
-): (a: readonly Device[], b: readonly Device[]) => number {
-  const isGiven = (unit: readonly Device[]) => unit.every((member) => given.has(member.address));
-  return (a, b) => Number(isGiven(b)) - Number(isGiven(a)) || compare(a, b);
+  #isKept(unit: readonly Device[], rule: SelectRule): boolean {
+    return unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm);
+  }
 }
 
 function numberOf<Key>(numbers: Map<Key, number>, key: Key): number {

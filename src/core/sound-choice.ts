@@ -27,6 +27,9 @@ export function chooseSoundly(
 /** How many choices are looked at before IOMMU groups that are torn are just left out. */
 const MOST_NODES = 256;
 
+/** How often a choice is taken as the start of the next. */
+const MOST_ROUNDS = 8;
+
 /** What is decided already on the way to a choice: units that a claim may not have, or must. */
 interface Node {
   readonly forbidden: ReadonlyMap<string, HeldReason>;
@@ -82,7 +85,21 @@ class SoundChoice {
   }
 
   best(): Choice {
-    const root: Node = { forbidden: new Map(), forced: new Set() };
+    let forced: ReadonlySet<string> = new Set();
+    for (let round = 1; ; round += 1) {
+      const choice = this.#from({ forbidden: new Map(), forced });
+      const taken = takenBy(choice);
+      // With what it has a claim may come to more: what was left out on the way is looked at once again.
+      if (choice.forbidden.size === 0 || taken.size === forced.size || round === MOST_ROUNDS) {
+        return choice;
+      }
+      forced = taken;
+    }
+  }
+
+  #from(root: Node): Choice {
+    this.#nodes = 0;
+    this.#best = null;
     const bound = this.#look(root);
     this.#search(root, bound, bound.met);
     return this.#best ?? this.#withoutTorn(root);
@@ -101,7 +118,7 @@ class SoundChoice {
       }
       const choice = this.#look(next);
       const isBetter = this.#best === null || choice.met > this.#best.met;
-      if (isBetter && this.#hasForced(next, choice) && this.#search(next, choice, bound)) {
+      if (isBetter && hasForced(next, choice) && this.#search(next, choice, bound)) {
         return true;
       }
     }
@@ -153,7 +170,9 @@ class SoundChoice {
         const key = forbiddenKey(claim.rule, unit);
         const reason = unit.map((member) => decision.refused.get(member.address)).find(Boolean);
         // What the VM has it is not to swap for another, because a neighbour came.
-        const isKept = unit.some(({ address }) => this.#situation.keeperOf(address) === claim.rule.vm);
+        const isKept = unit.some(
+          ({ address }) => this.#situation.keeperBy(claim.rule, address) === claim.rule.vm,
+        );
         return reason === undefined || isKept || forbidden.has(key)
           ? []
           : [{ key, claim, reason, isSpare: index >= min }];
@@ -215,7 +234,7 @@ class SoundChoice {
           .filter((member) => !unit.includes(member) && member.driver !== null)
           .map(({ address, driver }) => ({ address, driver: driver ?? null, vm: null }));
         const key = forbiddenKey(rule, unit);
-        const isKept = unit.some(({ address }) => this.#situation.keeperOf(address) === vm);
+        const isKept = unit.some(({ address }) => this.#situation.keeperBy(rule, address) === vm);
         if (blockers.length > 0 && !isKept && !forbidden.has(key)) {
           forbidden.set(key, { kind: "iommu-group-blocked", iommuGroup, blockers });
         }
@@ -223,16 +242,21 @@ class SoundChoice {
     }
     return { ...node, forbidden };
   }
+}
 
-  /** What must be taken is taken by claims that are met. */
-  #hasForced({ forced }: Node, { selections }: Looked): boolean {
-    const held = new Set(
-      selections.flatMap(({ claim, alternative, units }) =>
-        alternative === null ? [] : units.map((unit) => forbiddenKey(claim.rule, unit)),
-      ),
-    );
-    return [...forced].every((key) => held.has(key));
-  }
+/** What must be taken is taken by claims that are met. */
+function hasForced({ forced }: Node, choice: Choice): boolean {
+  const taken = takenBy(choice);
+  return [...forced].every((key) => taken.has(key));
+}
+
+/** The units that claims are met with. */
+function takenBy({ selections }: Choice): ReadonlySet<string> {
+  return new Set(
+    selections.flatMap(({ claim, alternative, units }) =>
+      alternative === null ? [] : units.map((unit) => forbiddenKey(claim.rule, unit)),
+    ),
+  );
 }
 
 function rootsOfExact(

@@ -41,7 +41,7 @@ export function decide(situation: Situation, findings: Findings): Decision {
   let parts = decideOnce(situation, findings);
   // A choice that others had to give way to on the way may not have needed it in the end: what is decided must be what
   // would be decided once it is done (semantics.md 4).
-  for (let look = 1, isAtRest = parts.selections.length === 0; !isAtRest && look < MOST_LOOKS; look += 1) {
+  for (let look = 1, isAtRest = parts.isPlain; !isAtRest && look < MOST_LOOKS; look += 1) {
     const again = decideOnce(situation.carriedOut(parts.decision.units), findings);
     isAtRest = isSameOwnership(again.decision.units, parts.decision.units);
     parts = isAtRest ? parts : again;
@@ -51,7 +51,8 @@ export function decide(situation: Situation, findings: Findings): Decision {
   return { units, held: heldDevices(parts), exact, selections, shortages, staying: staying(parts) };
 }
 
-function decideOnce(situation: Situation, findings: Findings): AssignParts {
+/** `isPlain`: no choice had to be made twice, and all choices are of single functions that nobody gives anyway. */
+function decideOnce(situation: Situation, findings: Findings): AssignParts & { readonly isPlain: boolean } {
   const matches = matchesByRule(findings);
   const exact = collectExactClaims(situation, matches);
   const settled = settle(exact, findings, matches, situation);
@@ -71,7 +72,7 @@ function settle(
   findings: Findings,
   matches: MatchesByRule,
   situation: Situation,
-): Pick<AssignParts, "verdicts" | "selections" | "forbidden" | "decision"> {
+): Pick<AssignParts, "verdicts" | "selections" | "forbidden" | "decision"> & { readonly isPlain: boolean } {
   const broken = new Set<Claim>();
   const coveted = new Set<PciAddress>();
   for (let round = 1; ; round += 1) {
@@ -83,7 +84,8 @@ function settle(
     );
     const taken = givenButTaken(chosen.selections);
     if (lost.length + taken.length === 0 || round === MOST_ROUNDS) {
-      return { verdicts, ...chosen };
+      const isPlain = round === 1 && chosen.forbidden.size === 0 && chosen.selections.every(isSimple);
+      return { verdicts, ...chosen, isPlain };
     }
     for (const claim of lost) {
       broken.add(claim);
@@ -92,6 +94,10 @@ function settle(
       coveted.add(address);
     }
   }
+}
+
+function isSimple({ given, units }: Selection): boolean {
+  return given.length === 0 && units.every((unit) => unit.length === 1);
 }
 
 /** Devices that a rule counted because its VM gets them anyway, and that a rule of another VM has chosen. */

@@ -2,7 +2,7 @@
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import { type Claim, type ExactClaims, type ExactVerdict, ownerAmong, priorityOf } from "./exact-claims.js";
-import { type DeviceFindings, type Findings, openAbove } from "./findings.js";
+import { type DeviceFindings, type Findings, openRivals } from "./findings.js";
 import type { Situation } from "./situation.js";
 
 /** Who gets each device among the exact claims; a unit of several goes to one VM, or its claims count for nothing. */
@@ -49,9 +49,13 @@ function verdictOn(
   return keeper === null ? verdict : { kind: "waits", vm: keeper };
 }
 
-/** A rule of a higher priority that asks for a fact which is not known may yet want the device for another VM. */
+/** Rules that ask for a fact which is not known may yet want the device for another VM. What a VM has it keeps. */
 function withOpenRules(verdict: ExactVerdict, found: DeviceFindings | undefined): ExactVerdict {
-  const open = verdict.kind === "owner" ? openAbove(found, verdict.claim.vm, priorityOf(verdict.claim)) : [];
+  if (verdict.kind !== "owner") {
+    return verdict;
+  }
+  const { claim, isKept } = verdict;
+  const open = isKept ? [] : openRivals(found, claim.vm, claim, priorityOf(claim));
   return open.length === 0 ? verdict : { kind: "open", rules: open };
 }
 

@@ -6,7 +6,7 @@ import {
   type DeviceFindings,
   type Findings,
   type MatchesByRule,
-  openAbove,
+  openRivals,
   unknownKeysOf,
 } from "./findings.js";
 import { describeHeld, type HeldReason } from "./held.js";
@@ -67,7 +67,7 @@ function collect(
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
     const objection =
       candidateObjection(rule, device, situation, verdict) ??
-      (isGiven ? null : openObjection(rule, findings.get(address), situation));
+      (isGiven ? null : openObjection(ranked, findings.get(address), situation));
     if (objection !== null) {
       noteUnfit(rule, device, objection, situation, objections);
       continue;
@@ -129,13 +129,14 @@ function candidateObjection(
   );
 }
 
-/** What a rule of a higher priority may yet want is not chosen anew; what the VM has already it keeps. */
+/** What another rule may yet want before this one is not chosen anew; what the VM has already it keeps. */
 function openObjection(
-  rule: SelectRule,
+  ranked: RankedRule & { readonly rule: SelectRule },
   found: DeviceFindings | undefined,
   situation: Situation,
 ): HeldReason | null {
-  const open = openAbove(found, rule.vm, rule.priority);
+  const { rule } = ranked;
+  const open = openRivals(found, rule.vm, ranked, rule.priority);
   return found === undefined || open.length === 0 || situation.keeperOf(found.device.address) === rule.vm
     ? null
     : { kind: "fact-unknown", keys: unknownKeysOf(open, found) };

@@ -190,4 +190,41 @@ describe("assign, whatever the modes", () => {
       { numRuns: 1_000 },
     );
   });
+
+  it("comes to the same whatever is known of a device first, for rules that take all they match", () => {
+    const unknown = fc.array(fc.subarray(["class", "numaNode"] as const), {
+      minLength: 9,
+      maxLength: 9,
+    });
+    const exact = fc
+      .array(batch, { minLength: 1, maxLength: 4 })
+      .map((makers) =>
+        makers.map((make, index) => ({ ...make(`r${index}`), unit: "function", companions: "bind" }) as Rule),
+      );
+    fc.assert(
+      fc.property(inventory, exact, unknown, (devices, all, masks) => {
+        const ownGroups = devices.map((device, index) => ({ ...device, iommuGroup: index }));
+        const early = ownGroups.map((device, index) =>
+          Object.fromEntries(
+            Object.entries(device).filter(([fact]) => !masks[index]?.some((masked) => masked === fact)),
+          ),
+        ) as unknown as Device[];
+        const before = carriedOut(early, all, assign(worldOf(early, all)));
+        const later = ownGroups.map((device) => {
+          const { driver, lent } = before.devices.get(device.address) ?? device;
+          return {
+            ...device,
+            ...(driver === undefined ? {} : { driver }),
+            ...(lent === undefined ? {} : { lent }),
+          };
+        });
+        const told = ({ byDevice }: Assignment) =>
+          [...byDevice].map(([address, { vm }]) => `${address} ${vm}`).sort();
+        expect(told(assign(worldOf(later, all, [...before.leases.values()]))), brief(early, all)).toEqual(
+          told(assign(worldOf(ownGroups, all))),
+        );
+      }),
+      { numRuns: 1_000 },
+    );
+  });
 });

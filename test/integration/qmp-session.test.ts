@@ -436,7 +436,7 @@ describe("a session that does not come to be", () => {
     [
       "never greets",
       "qmp.busy-or-silent",
-      /no greeting within 100 ms.*monitor of its own/,
+      /no greeting within 100 ms.*lets? us in and says nothing/,
       (peer) => peer.left,
     ],
     ["hangs up before the greeting", "qmp.hung-up", /hung up/, (peer) => peer.hangUp()],

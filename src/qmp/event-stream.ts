@@ -97,6 +97,9 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #hear(event: T): void {
+    if (this.#ending !== undefined) {
+      return;
+    }
     const reader = this.#readers.shift();
     if (reader !== undefined) {
       reader.resolve({ done: false, value: event });

@@ -24,6 +24,8 @@ export interface QmpConnectOptions {
   readonly path: string;
   /** How long the greeting is waited for, milliseconds; a busy monitor stays silent. Default 5,000. */
   readonly greetingTimeoutMs?: number | undefined;
+  /** How long QEMU may take to answer the negotiation after its greeting, milliseconds. Default 5,000. */
+  readonly negotiationTimeoutMs?: number | undefined;
   /** Gives up connecting. Has no effect once the promise of connectQmp has resolved. */
   readonly signal?: AbortSignal | undefined;
   /** The longest line accepted, bytes; a longer one ends the link (qmp.frame-too-long). Default 10,000,000. */

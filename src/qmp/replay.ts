@@ -133,8 +133,8 @@ class Player {
     const heard = parseJson(line) as JsonValue;
     const expected = this.#messages[0];
     if (expected?.dir !== "client" || sentence(heard) !== sentence(expected.msg)) {
-      const due = expected?.dir === "client" ? `"${printable(sentence(expected.msg))}"` : "nothing";
-      this.#fail(`cannot replay: heard "${printable(sentence(heard))}" where the recording has ${due}`);
+      const due = expected?.dir === "client" ? printable(sentence(expected.msg)) : "nothing";
+      this.#fail(`cannot replay: heard ${printable(sentence(heard))} where the recording has ${due}`);
       return;
     }
     this.#messages.shift();
@@ -151,7 +151,7 @@ class Player {
 /** A command without its id, its members in one order. */
 function sentence(command: JsonValue): string {
   const { execute = null, arguments: args } = isObject(command) ? command : {};
-  return `${formatJson(execute)} ${formatJson(inOrder(args ?? {}))}`;
+  return `${typeof execute === "string" ? execute : formatJson(execute)} ${formatJson(inOrder(args ?? {}))}`;
 }
 
 function inOrder(value: JsonValue): JsonValue {

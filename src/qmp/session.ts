@@ -169,7 +169,7 @@ export class QmpSession {
   async #negotiate(origin: CallOrigin): Promise<void> {
     this.#assertOpen();
     const { reply, timeoutMs } = QMP_COMMANDS.qmp_capabilities;
-    const options = { signal: this.#options.signal };
+    const options = { timeoutMs: this.#options.negotiationTimeoutMs, signal: this.#options.signal };
     const command = "qmp_capabilities";
     try {
       await this.#send({ command, args: undefined, reply, timeoutMs, options, origin });

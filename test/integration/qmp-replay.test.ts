@@ -157,3 +157,63 @@ describe("a recording", () => {
     expect(readFileSync(there, "utf8")).toBe("precious");
   });
 });
+
+describe("a replay", () => {
+  const greeting = {
+    QMP: { version: { qemu: { micro: 0, minor: 2, major: 7 }, package: "" }, capabilities: [] },
+  };
+  const rows = [
+    { dir: "note", msg: "by hand" },
+    { t: 0, dir: "server", msg: greeting },
+    { t: 0, dir: "client", msg: { execute: "qmp_capabilities", id: 90 } },
+    { t: 0, dir: "server", msg: { return: {}, id: 90 } },
+    {
+      t: 0,
+      dir: "client",
+      msg: { execute: "qom-get", arguments: { path: "/p", property: "x" }, id: "mine" },
+    },
+    { t: 0, dir: "server", msg: { event: "STOP", timestamp: { seconds: 1, microseconds: 0 } } },
+    { t: 0, dir: "server", msg: { return: 5, id: "mine" } },
+    { t: 0, dir: "server", msg: "<closed>" },
+    { t: 0, dir: "server", msg: greeting },
+  ];
+  const recorded = parseWireRecording(rows.map((row) => JSON.stringify(row)).join("\n"));
+
+  it("plays one recorded connection after the other, with the ids of the living client", async () => {
+    expect(recorded.map((connection) => connection.length)).toEqual([7, 1]);
+    await using replay = await startWireReplay(join(folder, "qmp.sock"), recorded);
+    await using client = await connectQmp({ path: replay.path });
+    const stopped = client.waitFor("STOP", () => true, { timeoutMs: 10_000 });
+    // The order of members means nothing.
+    expect(await client.execute("qom-get", { property: "x", path: "/p" })).toBe(5);
+    expect((await stopped).timestampMs).toBe(1000);
+    expect(await client.closed).toEqual({ kind: "peer", cutOffBytes: 0 });
+    expect(replay.deviations).toEqual([]);
+    // The second was recorded up to its greeting only; of a third nothing was recorded.
+    await expect(connectQmp({ path: replay.path })).rejects.toMatchObject({ code: "qmp.hung-up" });
+    await expect(connectQmp({ path: replay.path })).rejects.toMatchObject({ code: "qmp.hung-up" });
+  });
+
+  it("hangs up on a client that says something else, and tells what was due", async () => {
+    await using replay = await startWireReplay(join(folder, "qmp.sock"), recorded);
+    await using client = await connectQmp({ path: replay.path });
+    const other = client.execute("qom-get", { path: "/p", property: "y" });
+    await expect(other).rejects.toMatchObject({ code: "qmp.disconnected", wasSent: true });
+    expect(replay.deviations).toEqual([
+      'cannot replay: heard qom-get {"path":"/p","property":"y"} where the recording has ' +
+        'qom-get {"path":"/p","property":"x"}',
+    ]);
+  });
+
+  it("refuses a path that is taken", async () => {
+    const path = join(folder, "qmp.sock");
+    await using replay = await startWireReplay(path, recorded);
+    expect(replay.deviations).toEqual([]);
+    await expect(startWireReplay(path, recorded)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  });
+
+  it("cannot be made of what is no recording", () => {
+    expect(() => parseWireRecording("220 mail ready")).toThrow(SyntaxError);
+    expect(parseWireRecording("")).toEqual([]);
+  });
+});

@@ -103,8 +103,12 @@ describe("a living QEMU", () => {
     const first = await connectQmp({ path: qemu.path });
     const second = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
     expect(second).toMatchObject({ code: "qmp.busy-or-silent", context: { stage: "greeting" } });
+    expect(second).toMatchObject({
+      silence: "busy",
+      message: expect.stringMatching(/another client has this/),
+    });
     const third = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
-    expect(third).toMatchObject({ code: "qmp.busy-or-silent" });
+    expect(third).toMatchObject({ code: "qmp.busy-or-silent", silence: "busy" });
     // Those who left keep their place in the kernel's queue (facts.md 6).
     expect(await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }))).toMatchObject({
       code: "qmp.backlog-full",
@@ -145,12 +149,36 @@ describe("a living QEMU", () => {
     qemu.kill("SIGSTOP");
     try {
       const error = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
-      expect(error).toMatchObject({ code: "qmp.busy-or-silent" });
+      expect(error).toMatchObject({
+        code: "qmp.busy-or-silent",
+        silence: "not-accepting",
+        message: expect.stringMatching(/takes no client: it is stopped/),
+      });
     } finally {
       qemu.kill("SIGCONT");
     }
     await using client = await connectAfter(qemu.path, "qmp.backlog-full");
     expect(client.state).toBe("running");
+  });
+
+  it("keeps integers beyond 2^53 exact in both directions", async () => {
+    await using client = await connectQmp({ path: qemu.path });
+    const wide = 2n ** 53n + 1n;
+    await client.executeRaw("object-add", { "qom-type": "iothread", id: "io", "poll-max-ns": wide });
+    const read = client.execute("qom-get", { path: "/objects/io", property: "poll-max-ns" });
+    expect(await read).toBe(wide);
+    await client.executeRaw("object-del", { id: "io" });
+  });
+
+  it("gives its events to iterators, and to waiters for names this package does not know", async () => {
+    await using client = await connectQmp({ path: qemu.path });
+    const events = client.events();
+    const resumed = client.waitForRaw("RESUME", () => true, { timeoutMs: 30_000 });
+    await client.execute("cont");
+    await client.execute("stop");
+    expect((await resumed).timestampMs).toBeGreaterThan(1_000_000_000_000);
+    const names = [await events.next(), await events.next()].map(({ value }) => value?.name);
+    expect(names).toEqual(["RESUME", "STOP"]);
   });
 });
 
@@ -192,12 +220,16 @@ describe("a dying QEMU", () => {
   it("is told from a pretty-printing monitor, whose cure is named", async () => {
     await using qemu = await startQemu();
     const path = qemu.path.replace(/qmp\.sock$/, "pretty.sock");
+    const other = qemu.path.replace(/qmp\.sock$/, "pretty-2.sock");
     const chardev = ["-chardev", `socket,id=m1,path=${path},server=on,wait=off`];
-    await using other = await startQemu([...chardev, "-mon", "chardev=m1,mode=control,pretty=on"]);
-    expect(other.path).not.toBe(path);
-    expect(await failureOf(connectQmp({ path }))).toMatchObject({
-      code: "qmp.pretty",
-      message: expect.stringMatching(/remove pretty=on/),
-    });
+    const mon = [...chardev, "-mon", "chardev=m1,mode=control,pretty=on"];
+    await using second = await startQemu([...mon, "-qmp-pretty", `unix:${other},server=on,wait=off`]);
+    for (const pretty of [path, other]) {
+      expect(pretty).not.toBe(second.path);
+      expect(await failureOf(connectQmp({ path: pretty }))).toMatchObject({
+        code: "qmp.pretty",
+        message: expect.stringMatching(/remove pretty=on.*-qmp-pretty/),
+      });
+    }
   });
 });

@@ -7,7 +7,7 @@
 import { DEFAULT_TIMEOUT_MS, QMP_COMMANDS, type QmpCommandName, type QmpResult } from "./commands.js";
 import type { WaitLimits } from "./deadline.js";
 import { captureOrigin } from "./errors.js";
-import { EventStream, type QmpEventsOptions } from "./event-stream.js";
+import { EventStream, type QmpEventIterator, type QmpEventsOptions } from "./event-stream.js";
 import {
   isQmpEvent,
   type QmpEvent,
@@ -82,7 +82,10 @@ export class QmpClient implements AsyncDisposable {
    */
   execute<K extends QmpCommandName>(command: K, ...rest: QmpCallRest<K>): Promise<QmpResult<K>> {
     const [args, options = {}] = rest;
-    const { reply, timeoutMs } = QMP_COMMANDS[command];
+    // Plain JavaScript may name any command: QEMU says whether it exists.
+    const spec = Object.hasOwn(QMP_COMMANDS, command) ? QMP_COMMANDS[command] : undefined;
+    const reply = spec?.reply ?? (anything as Guard<QmpResult<K>>);
+    const timeoutMs = spec?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const origin = captureOrigin(this.execute);
     return this.#session.call<QmpResult<K>>({ command, args, reply, timeoutMs, options, origin });
   }
@@ -115,13 +118,13 @@ export class QmpClient implements AsyncDisposable {
    * @throws {QmpEventsLostError} from `next()`: the reader fell behind by `bufferSize` events.
    * @throws {QmpInterruptedError} from `next()`: qmp.aborted.
    */
-  events(options: QmpEventsOptions = {}): EventStream<QmpEvent> {
+  events(options: QmpEventsOptions = {}): QmpEventIterator<QmpEvent> {
     const stream = new EventStream<QmpEvent>(options, captureOrigin(this.events));
     return stream.open((hear, end) => this.#session.listeners.add(hear, end), this.state === "closed");
   }
 
   /** The same for every event as it stands on the wire. */
-  rawEvents(options: QmpEventsOptions = {}): EventStream<RawQmpEvent> {
+  rawEvents(options: QmpEventsOptions = {}): QmpEventIterator<RawQmpEvent> {
     const stream = new EventStream<RawQmpEvent>(options, captureOrigin(this.rawEvents));
     return stream.open((hear, end) => this.#session.listeners.addRaw(hear, end), this.state === "closed");
   }

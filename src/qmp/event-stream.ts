@@ -18,6 +18,14 @@ export interface QmpEventsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Events for one reader; see QmpClient.events. */
+export interface QmpEventIterator<T> extends AsyncIterableIterator<T, undefined>, AsyncDisposable {
+  next(): Promise<IteratorResult<T, undefined>>;
+  /** Stops hearing; what is buffered is dropped. `for await` calls it at a break. */
+  return(): Promise<IteratorResult<T, undefined>>;
+  [Symbol.asyncIterator](): QmpEventIterator<T>;
+}
+
 const DEFAULT_BUFFER_SIZE = 1_000;
 
 interface Reader<T> {
@@ -30,8 +38,8 @@ type Ending = { readonly error?: Error };
 
 type Subscribe<T> = (hear: (event: T) => void, end: () => void) => () => void;
 
-/** See QmpClient.events. */
-export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
+/** The buffer behind one iterator. */
+export class EventStream<T> implements QmpEventIterator<T> {
   readonly #bufferSize: number;
   readonly #origin: CallOrigin;
   readonly #signal: AbortSignal | undefined;
@@ -81,7 +89,6 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
       : quiet(Promise.reject(blameCaller(error, this.#origin)));
   }
 
-  /** Stops hearing; what is buffered is dropped. `for await` calls it at a break. */
   return(): Promise<IteratorResult<T, undefined>> {
     this.#buffer.length = 0;
     this.#end({});

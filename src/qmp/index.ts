@@ -29,7 +29,7 @@ export {
   QmpProtocolError,
   QmpTimeoutError,
 } from "./errors.js";
-export type { EventStream, QmpEventsOptions } from "./event-stream.js";
+export type { QmpEventIterator, QmpEventsOptions } from "./event-stream.js";
 export {
   type DeviceEventData,
   isQmpEvent,

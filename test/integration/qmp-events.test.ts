@@ -138,6 +138,15 @@ describe("a command this package does not know", () => {
     expect(client.state).toBe("running");
   });
 
+  it("is sent by execute too when plain JavaScript asks for it, and QEMU says whether it exists", async () => {
+    await using server = await startQmpServer(async (peer) => {
+      await peer.negotiate();
+      peer.refuse(await peer.hear(), "CommandNotFound", "The command toString has not been found");
+    });
+    await using client = await connectQmp({ path: server.path });
+    await expect(client.execute("toString" as "stop")).rejects.toMatchObject({ qmpClass: "CommandNotFound" });
+  });
+
   it("fails as any other: by its deadline, its signal, and arguments that cannot be sent", async () => {
     await using server = await startQmpServer(async (peer) => {
       await peer.negotiate();

@@ -1,11 +1,16 @@
 /** The client against a real QEMU: what facts.md 6 promises of the socket holds for this version too. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   connectQmp,
   QmpCommandError,
   QmpConnectError,
+  type QmpConnectOptions,
   QmpInterruptedError,
   QmpTimeoutError,
 } from "../../src/qmp/index.js";
@@ -31,6 +36,25 @@ async function connectAfter(path: string, code: string): ReturnType<typeof conne
       }
       await delay(20);
     }
+  }
+}
+
+/** What the first attempt that fails fails with; for a state that QEMU takes on in its own time. */
+async function firstFailure(options: QmpConnectOptions): Promise<unknown> {
+  for (;;) {
+    try {
+      const client = await connectQmp(options);
+      await client.close();
+    } catch (error) {
+      return error;
+    }
+  }
+}
+
+/** Resolves once QEMU has seen that its last client left: then only its listening socket bears the path. */
+async function seenOff(path: string): Promise<void> {
+  while (readFileSync("/proc/net/unix", "utf8").split(path).length !== 2) {
+    await delay(10);
   }
 }
 
@@ -146,6 +170,7 @@ describe("a living QEMU", () => {
   });
 
   it("stays silent to a new client while it is stopped", async () => {
+    await seenOff(qemu.path);
     qemu.kill("SIGSTOP");
     try {
       const error = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
@@ -159,6 +184,25 @@ describe("a living QEMU", () => {
     }
     await using client = await connectAfter(qemu.path, "qmp.backlog-full");
     expect(client.state).toBe("running");
+  });
+
+  it("greets and then does not answer while a command of another monitor blocks it", async () => {
+    const folder = dirname(qemu.path);
+    const [fifo, path] = [join(folder, "fifo"), join(folder, "blocked.sock")];
+    execFileSync("mkfifo", [fifo]);
+    const own = ["-qmp", `unix:${path},server=on,wait=off`];
+    await using blocked = await startQemu(own);
+    await using blocker = await connectQmp({ path: blocked.path });
+    const args = { val: 0, size: 4096, filename: fifo };
+    const saving = blocker.executeRaw("pmemsave", args, { timeoutMs: 60_000 });
+    expect(await firstFailure({ path, negotiationTimeoutMs: 300 })).toMatchObject({
+      code: "qmp.busy-or-silent",
+      context: { stage: "negotiation" },
+    });
+    expect(await readFile(fifo)).toHaveLength(4096);
+    expect(await saving).toEqual({});
+    await using client = await connectQmp({ path });
+    expect(await client.execute("query-status")).toMatchObject({ running: false });
   });
 
   it("keeps integers beyond 2^53 exact in both directions", async () => {

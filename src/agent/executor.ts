@@ -6,7 +6,14 @@
  */
 import { AgentError, messageOf } from "../base/error.js";
 import type { Step, StepKind, StepOf } from "../core/step.js";
-import { adoptDevice, bindUnit, forgetLease, quarantineDevice, releaseDevice } from "./steps-host.js";
+import {
+  adoptDevice,
+  bindUnit,
+  forgetLease,
+  quarantineDevice,
+  releaseDevice,
+  renewLease,
+} from "./steps-host.js";
 import { attachUnit, detachDevice } from "./steps-vm.js";
 import type { Deed, Tools } from "./tools.js";
 
@@ -19,6 +26,7 @@ const executor: Executor = {
   release: releaseDevice,
   forget: forgetLease,
   quarantine: quarantineDevice,
+  renew: renewLease,
   adopt: adoptDevice,
 };
 

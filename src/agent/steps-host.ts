@@ -3,7 +3,7 @@
  */
 import { UndoStack } from "../base/undo.js";
 import { type Device, identityOf, isOnVfio } from "../core/device.js";
-import { isLeaseOf, type Lease } from "../core/lease.js";
+import { isLeaseOf, type Lease, withTerms } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, StepOf } from "../core/step.js";
 import type { VmProcess } from "../core/vm.js";
@@ -75,15 +75,17 @@ async function leaseFor(
   tools: Tools,
 ): Promise<Lease> {
   const { address } = device;
-  const about = { address, vm: step.vm, role, ...(step.terms[address] ?? { rule: step.rule }) };
+  const terms = step.terms[address] ?? { rule: step.rule };
   const standing = tools.leases.get(address);
   if (standing !== undefined && isLeaseOf(standing, device)) {
-    const { release: _, isKeptWithoutRule: __, ...card } = standing;
-    return { ...card, ...about };
+    return { ...withTerms(standing, terms), vm: step.vm, role };
   }
   const serial = await tools.host.readSerial(address);
   return {
-    ...about,
+    address,
+    vm: step.vm,
+    role,
+    ...terms,
     bootId: tools.world().bootId,
     identity: identityOf(device),
     ...(serial === null ? {} : { serial }),
@@ -175,6 +177,16 @@ export async function quarantineDevice(step: StepOf<"quarantine">, tools: Tools)
 /** Closes the note about a card that is gone. Nothing is written to the host. */
 export async function forgetLease(step: StepOf<"forget">, tools: Tools): Promise<Deed> {
   await tools.leases.end([step.address]);
+  return { outcome: { kind: "done" }, seen: [] };
+}
+
+/** Writes down what the rule of a lease says now. Nothing is written to the host. */
+export async function renewLease(step: StepOf<"renew">, tools: Tools): Promise<Deed> {
+  const lease = tools.leases.get(step.address);
+  if (lease?.vm !== step.vm || lease.rule !== step.terms.rule) {
+    return { outcome: { kind: "cancelled", detail: "the lease has changed since the plan" }, seen: [] };
+  }
+  await tools.leases.put([withTerms(lease, step.terms)]);
   return { outcome: { kind: "done" }, seen: [] };
 }
 

@@ -108,7 +108,7 @@ export const planResponse = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "adopt"]),
+        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "renew", "adopt"]),
         vm: z.string(),
         addresses: z.array(z.string()).readonly(),
         why: z.string().optional(),

@@ -20,6 +20,7 @@ const purposes: Readonly<Record<StepKind, Purpose>> = {
   release: "leave",
   forget: "leave",
   quarantine: "leave",
+  renew: "leave",
   adopt: "leave",
 };
 

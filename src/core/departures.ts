@@ -5,7 +5,7 @@ import type { PciAddress } from "./address.js";
 import { backoffOf } from "./backoff.js";
 import { isInQuarantine } from "./eligibility.js";
 import type { HeldReason } from "./held.js";
-import { isLeaseOf, type Lease } from "./lease.js";
+import { isLeaseOf, isSameTerms, type Lease } from "./lease.js";
 import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
@@ -97,9 +97,21 @@ export function planReleases(scene: Scene, vm: string, isOrphaned = false): Move
   return [...scene.world.leases.values()]
     .filter((lease) => lease.vm === vm)
     .flatMap((lease) =>
-      lease.role === "companion" ? companionMove(scene, lease) : releaseMove(scene, lease),
+      lease.role === "companion"
+        ? companionMove(scene, lease)
+        : [...renewMove(scene, lease), ...releaseMove(scene, lease)],
     )
     .filter((move) => !isOrphaned || ("step" in move && move.step.kind === "forget"));
+}
+
+/** What a rule says of its end must be known when it is gone. */
+function renewMove(scene: Scene, lease: Lease): Move[] {
+  const { world } = scene;
+  const { vm, address } = lease;
+  const terms = termsNow(world, lease);
+  return isSameTerms(lease, terms) || !isWanted(scene, lease)
+    ? []
+    : [rested(scene, lease.rule, { kind: "renew", vm, address, terms })];
 }
 
 function releaseMove(scene: Scene, lease: Lease): Move[] {
@@ -220,7 +232,11 @@ function companionMove(scene: Scene, lease: Lease): Move[] {
 }
 
 /** The step, unless it still rests after a failure: also a note in the ledger can fail. */
-function rested(scene: Scene, rule: string, step: StepOf<"adopt"> | StepOf<"forget">): Move {
+function rested(
+  scene: Scene,
+  rule: string,
+  step: StepOf<"adopt"> | StepOf<"forget"> | StepOf<"renew">,
+): Move {
   const { vm, address } = step;
   const reason = retryHeld(scene.world, "leave", vm, address);
   return reason === null ? { step } : { held: { address, vm, rule, reason } };

@@ -1,7 +1,7 @@
 /** How the intents change: what pinned rules learn, and what goes into quarantine and out of it. */
 import type { PciAddress } from "./address.js";
 import type { Intents, Pin, Quarantine } from "./intent.js";
-import type { Lease } from "./lease.js";
+import { isLeaseOf, type Lease } from "./lease.js";
 import { isCardOf, pinOf } from "./pinning.js";
 import type { Step } from "./step.js";
 import type { World } from "./world.js";
@@ -15,6 +15,20 @@ export function learnPins(world: World, step: Step): Intents {
         ? [{ address: step.address, rule: step.rule }]
         : [];
   const learnt = taken.flatMap(({ address, rule }) => newPin(world, rule, address));
+  return learnt.length === 0 ? world.intents : { ...world.intents, pins: [...world.intents.pins, ...learnt] };
+}
+
+/** The intents after a change of the file: what a VM has by a rule that is pinned from now on is learnt, too. */
+export function learnFromVms(world: World): Intents {
+  const learnt: Pin[] = [];
+  for (const [vm, status] of world.vms) {
+    for (const { address } of status.kind === "up" ? status.view.attached : []) {
+      const lease = address === null ? undefined : world.leases.get(address);
+      if (lease?.vm === vm && isLeaseOf(lease, world.devices.get(lease.address))) {
+        learnt.push(...newPin(world, lease.rule, lease.address));
+      }
+    }
+  }
   return learnt.length === 0 ? world.intents : { ...world.intents, pins: [...world.intents.pins, ...learnt] };
 }
 

@@ -32,6 +32,16 @@ export function termsOf(rule: Pick<Rule, "name" | "release" | "onRuleGone">): Le
   };
 }
 
+/** Whether a lease says what its rule says. */
+export function isSameTerms(lease: LeaseTerms, terms: LeaseTerms): boolean {
+  return lease.release === terms.release && lease.isKeptWithoutRule === terms.isKeptWithoutRule;
+}
+
+/** The lease on other terms. */
+export function withTerms({ release: _, isKeptWithoutRule: __, ...lease }: Lease, terms: LeaseTerms): Lease {
+  return { ...lease, ...terms };
+}
+
 /** "This device belongs to that VM": written before the first change to the host, ended when it is given back. */
 export interface Lease extends LeaseTerms {
   readonly address: PciAddress;

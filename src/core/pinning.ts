@@ -27,7 +27,7 @@ export function followPins(
   const own = new Map<PciAddress, Device>();
   /** Of the same model as a pinned card, and perhaps another one: nothing is taken before that is known. */
   const open = new Map<PciAddress, HeldReason>();
-  for (const pin of pins.filter((entry) => entry.rule === rule.name)) {
+  for (const pin of ownPins(rule, pins)) {
     const there = deviceOf(pin, rule.follow, devices);
     if (there !== undefined && pin.serial !== null && there.serial === undefined) {
       open.set(there.address, { kind: "fact-unknown", keys: ["serial"] });
@@ -52,6 +52,19 @@ export function followPins(
     devices: [...own.values()].filter(({ address }) => !open.has(address)),
     drifted: new Map([...strange, ...open]),
   };
+}
+
+/** The pins of a rule; one that was learnt without the serial number counts no more beside the one that has it. */
+function ownPins({ name }: Pick<Rule, "name">, pins: readonly Pin[]): readonly Pin[] {
+  const own = pins.filter((entry) => entry.rule === name);
+  const isRefined = (pin: Pin) =>
+    own.some(
+      (other) =>
+        other.serial !== null &&
+        other.address === pin.address &&
+        isSameIdentity(other.identity, pin.identity),
+    );
+  return own.filter((pin) => pin.serial !== null || !isRefined(pin));
 }
 
 /** By address a pin only narrows what the rule matches; one that follows its card also brings it in. */

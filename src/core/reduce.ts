@@ -6,7 +6,7 @@ import { unreachable } from "../base/error.js";
 import { noteFailure, withoutBackoffs } from "./backoff.js";
 import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
-import { dropCleared, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
+import { dropCleared, learnFromVms, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
 import { asLent, type Lease } from "./lease.js";
 import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
@@ -41,7 +41,7 @@ function next(world: World, signal: Signal): World {
         inventoryMovedMs: signal.atMs,
       };
     case "policy-loaded":
-      return adoptPolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.policy);
+      return learning(adoptPolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.policy));
     case "policy-refused":
       return refusePolicy({ ...world, nowMs: later(world, signal.atMs) }, signal.reasons);
     case "detach-confirmed":
@@ -145,7 +145,17 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     nowMs: later(world, signal.atMs),
     vms: new Map(world.vms).set(signal.vm, status),
   };
-  return { ...next, holds: endHolds(next, next.holds), unplugs: pendingUnplugs(next, signal.vm) };
+  return learning({
+    ...next,
+    holds: endHolds(next, next.holds),
+    unplugs: pendingUnplugs(next, signal.vm),
+  });
+}
+
+/** With what pinned rules learn from what is in the VMs already. */
+function learning(world: World): World {
+  const intents = learnFromVms(world);
+  return intents === world.intents ? world : { ...world, intents };
 }
 
 /** An unplug is over when the VM does not list the device any more, or is gone. */

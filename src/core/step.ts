@@ -54,6 +54,8 @@ export interface StepArguments {
   readonly forget: { readonly vm: string; readonly address: PciAddress; readonly why: string };
   /** Keep a device that a VM has let go of from everyone, until somebody clears it. */
   readonly quarantine: { readonly vm: string; readonly address: PciAddress; readonly why: string };
+  /** Write down what the rule of a lease says now: the rule may be gone when the device is given back. */
+  readonly renew: { readonly vm: string; readonly address: PciAddress; readonly terms: LeaseTerms };
   /** Write down a device of ours that a VM has but the ledger does not. */
   readonly adopt: { readonly vm: string; readonly rule: string; readonly address: PciAddress };
 }
@@ -110,6 +112,7 @@ export function addressesOf(step: Step): readonly PciAddress[] {
     case "release":
     case "forget":
     case "quarantine":
+    case "renew":
     case "adopt":
       return [step.address];
   }

@@ -1,6 +1,6 @@
 /** A perfect executor: what each step does when nothing goes wrong, on the world itself. For convergence tests. */
 import { identityOf } from "../../src/core/device.js";
-import type { Lease } from "../../src/core/lease.js";
+import { type Lease, withTerms } from "../../src/core/lease.js";
 import { lanesOf, plan } from "../../src/core/plan.js";
 import { reduce } from "../../src/core/reduce.js";
 import type { Signal } from "../../src/core/signal.js";
@@ -111,6 +111,15 @@ function consequences(world: World, step: Step): Signal[] {
     }
     case "forget":
       return [leases(world, (all) => all.delete(step.address))];
+    case "renew":
+      return [
+        leases(world, (all) => {
+          const lease = all.get(step.address);
+          if (lease !== undefined) {
+            all.set(step.address, withTerms(lease, step.terms));
+          }
+        }),
+      ];
     case "adopt":
       return [
         leases(world, (all) => {

@@ -5,7 +5,8 @@ import { EXIT, type ExitCode, exitCodeOfPlan } from "../core/exit-code.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
 import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
-import { renderWrapped } from "./wrapped-table.js";
+import { describeMatches } from "./rule-line.js";
+import { renderWrapped, WIDTH, wrap } from "./wrapped-table.js";
 
 interface PlanOptions extends AskingOptions {
   readonly json?: boolean;
@@ -41,7 +42,7 @@ async function compute(io: CliIo, options: PlanOptions): Promise<PlanReport | nu
 function idleComplaints({ rules }: PlanReport): string[] {
   return rules
     .filter(({ matches, onNoMatch }) => matches === 0 && onNoMatch !== "wait")
-    .map(({ name, onNoMatch }) => `rule ${name} matches nothing on this host (onNoMatch: ${onNoMatch})`);
+    .map((rule) => `rule ${rule.name} ${describeMatches(rule)} (onNoMatch: ${rule.onNoMatch})`);
 }
 
 /** The plan as a person reads it. */
@@ -99,6 +100,12 @@ function titled(
 }
 
 function idleLines({ rules }: PlanReport): readonly string[] {
-  const idle = rules.filter((rule) => rule.matches === 0).map((rule) => rule.name);
-  return idle.length === 0 ? [] : [`Rules that match nothing on this host: ${idle.join(", ")}`];
+  const idle = rules.filter(({ matches, open }) => matches === 0 && open === undefined);
+  const names = idle.map(({ name }) => name).join(", ");
+  return [
+    ...(idle.length === 0 ? [] : [`Rules that match nothing on this host: ${names}`]),
+    ...rules
+      .filter(({ open }) => open !== undefined)
+      .flatMap((rule) => wrap(`Rule ${rule.name} ${describeMatches(rule)}`, WIDTH)),
+  ];
 }

@@ -1,7 +1,8 @@
 /** Tables whose last column holds sentences: they are wrapped, so that a terminal of 100 columns shows them whole. */
 import { renderTable } from "./io.js";
 
-const WIDTH = 100;
+/** As many columns as a line may have. */
+export const WIDTH = 100;
 const LEAST_COLUMN = 30;
 
 /** A table as `renderTable` makes it, with the last column broken at blanks where it does not fit. */

@@ -78,6 +78,22 @@ describe("the plan for people", () => {
     ]);
   });
 
+  it("does not say that a rule matches nothing where that is not known", () => {
+    const open = { devices: 3, why: ["serial unreadable", "NUMA node not known"] };
+    const rules = [
+      { ...rule, name: "dim", matches: 0, got: 0, open },
+      { ...rule, name: "half", open: { ...open, devices: 1 } },
+    ];
+    expect(renderPlan({ ...nothing, rules })).toEqual([
+      "Nothing to do.",
+      "",
+      "Rule dim matches nothing for certain; 3 devices could not be judged: serial unreadable, NUMA node",
+      "not known",
+      "Rule half matches 1 for certain; 1 device could not be judged: serial unreadable, NUMA node not",
+      "known",
+    ]);
+  });
+
   it("speaks of no steps where nobody could be asked what there is to do", () => {
     expect(renderPlan({ ...nothing, source: "offline" })).toEqual(["No VM is to have any device."]);
     const assignments = [{ address: gpu, vm: "b", rule: "r" }];

@@ -80,7 +80,8 @@ export async function rehearse(
   const socketOf = (name: string): string =>
     join(scratch.dir, `${vms.findIndex((vm) => vm.name === name)}.sock`);
   const specs = vms.map((vm) => simVmOf(vm, socketOf(vm.name), portsNeeded(script)));
-  const stage = new Stage(simulation, new CardIndex(machine.cards), specs);
+  const cards = new CardIndex(machine.cards, machine.devices);
+  const stage = new Stage(simulation, cards, specs);
   await startVms(stage, vms, script.events);
   const folder = await openStateFolder(join(scratch.dir, "state"), scratch.dir);
   const steps: RehearsedStep[] = [];
@@ -93,6 +94,8 @@ export async function rehearse(
     recorded: {
       protectionFacts: script.protectionFacts ?? NO_FACTS,
       dma: script.dma ?? { weaknesses: [] },
+      show: (device) => cards.show(device),
+      isDriverKnown: (address) => cards.isDriverKnown(address),
     },
     onError: failure.report,
     onEntry: (entry) => steps.push(...endedStep(entry, clock.now())),

@@ -39,7 +39,7 @@ export function deviceJson(
   protections: ReadonlyMap<PciAddress, Protection>,
   names: PciNames,
 ): Readonly<Record<string, unknown>> {
-  const { appearance: _, ...facts } = device;
+  const { appearance: _, isRecorded: __, ...facts } = device;
   const hasNames = names.vendor !== undefined || names.device !== undefined;
   return {
     ...facts,

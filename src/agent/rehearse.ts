@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import type { AuditEntry } from "../audit/record.js";
+import { counted } from "../base/counted.js";
 import { AgentError } from "../base/error.js";
 import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
@@ -113,7 +114,7 @@ export async function rehearse(
   const { devices, policy, events } = script;
   try {
     const course = await play.run(
-      `the host as recorded: ${count(devices, "device")}, ${count(policy.vms, "VM")}`,
+      `the host as recorded: ${counted(devices.length, "device")}, ${counted(policy.vms.length, "VM")}`,
       events,
     );
     return { schema: "pciplug-rehearsal/1", notes, ...course };
@@ -193,10 +194,6 @@ function cleaner(
     const own = vms.reduce((told, vm) => told.replaceAll(socketOf(vm.name), vm.qmp), text);
     return folders.reduce((told, folder) => told.replaceAll(folder, ""), own);
   };
-}
-
-function count(things: readonly unknown[], noun: string): string {
-  return `${things.length} ${noun}${things.length === 1 ? "" : "s"}`;
 }
 
 /** The first thing that ends the rehearsal before its time. */

@@ -1,5 +1,6 @@
 /** `pciplug check`: whether the file is good, where it is not, and what on this host is worth a second look. */
 import { Command } from "commander";
+import { counted } from "../base/counted.js";
 import { printable } from "../base/printable.js";
 import { formatIssues, loadConfig } from "../config/load.js";
 import { EXIT } from "../core/exit-code.js";
@@ -65,7 +66,6 @@ function tell(io: CliIo, { json }: CheckOptions, found: Findings): void {
 }
 
 function summary(policy: Policy, warnings: readonly Warning[]): string {
-  const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  const parts = [count(policy.vms.length, "VM"), count(policy.rules.length, "rule")];
-  return [...parts, ...(warnings.length === 0 ? [] : [count(warnings.length, "warning")])].join(", ");
+  const parts = [counted(policy.vms.length, "VM"), counted(policy.rules.length, "rule")];
+  return [...parts, ...(warnings.length === 0 ? [] : [counted(warnings.length, "warning")])].join(", ");
 }

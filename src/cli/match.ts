@@ -4,12 +4,12 @@ import type { Device } from "../core/device.js";
 import { EXIT, type ExitCode } from "../core/exit-code.js";
 import { delicacyOf } from "../core/pci-class.js";
 import { compileSelector, evaluateSelector, type Selector, type SelectorVerdict } from "../core/selector.js";
-import { type PciNames, readPciNames } from "../host/pci-names.js";
+import { findVendors, type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
 import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
-import { describeSelectorIssue, parsePatterns } from "./match-patterns.js";
+import { describeRemark, describeSelectorIssue, parsePatterns } from "./match-patterns.js";
 
 interface MatchOptions extends InventoryOptions {
   readonly json?: boolean;
@@ -47,6 +47,13 @@ export function matchCommand(io: CliIo): Command {
         }
         io.exit(EXIT.usage);
         return;
+      }
+      for (const remark of compiled.value.remarks) {
+        for (const line of describeRemark(remark, patterns, (name) =>
+          findVendors(hostRoot(options.root), name),
+        )) {
+          io.err(line);
+        }
       }
       const inventory = await loadInventory({ ...options, wishes: compiled.value.wishes });
       const hits = hitsOf(compiled.value, inventory, options.root);

@@ -1,4 +1,5 @@
 /** What keeps a rule from a yes or no about devices: how many, and for want of which facts (semantics.md 3). */
+import { counted } from "../base/counted.js";
 import type { PciAddress } from "./address.js";
 import type { Rule } from "./policy.js";
 import type { Scene } from "./scene.js";
@@ -29,7 +30,7 @@ export function openOf({ assignment }: Pick<Scene, "assignment">, rule: Rule): O
 
 /** As part of a sentence: `2 devices could not be judged: serial unreadable`. */
 export function describeOpen(devices: number, why: readonly string[]): string {
-  return `${devices} ${devices === 1 ? "device" : "devices"} could not be judged: ${why.join(", ")}`;
+  return `${counted(devices, "device")} could not be judged: ${why.join(", ")}`;
 }
 
 function unknownsIn(keys: readonly KeyVerdict[]): readonly KeyVerdict[] {

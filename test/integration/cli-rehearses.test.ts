@@ -114,7 +114,7 @@ ADDRESS       VM   RULE  STATE
       expect.stringMatching(/bad.yaml:2:.*vm-stopp: is not a key here/),
       expect.stringMatching(/^pciplug: cannot play event 2 \(VM net starts\)/),
       expect.stringMatching(/nowhere.yaml: is not there/),
-      expect.stringMatching(/absent.yaml: cannot be read/),
+      expect.stringMatching(/absent.yaml: is not there: expected a YAML list of events\n$/),
       expect.stringMatching(/^pciplug: cannot read the recorded host /),
     ]);
   });

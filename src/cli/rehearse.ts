@@ -20,8 +20,8 @@ interface RehearseOptions extends InventoryOptions {
   readonly json?: boolean;
 }
 
-/** What shells make of SIGINT. */
-const CALLED_OFF = 130;
+/** What shells make of the signals that call a rehearsal off: 128 and the number of the signal. */
+const CALLED_OFF: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 export function rehearseCommand(io: CliIo, version: string): Command {
   return withInventoryOptions(new Command("rehearse"))
@@ -59,7 +59,7 @@ export function rehearseCommand(io: CliIo, version: string): Command {
           return io.exit(EXIT.badFile);
         case "called-off":
           io.err("pciplug: the rehearsal was called off");
-          return io.exit(CALLED_OFF);
+          return io.exit(CALLED_OFF[end.signal] ?? EXIT.bug);
         case "played":
           print(renderEnd(end.report));
           if (options.json === true) {

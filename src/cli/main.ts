@@ -42,6 +42,7 @@ if (isNodeOldEnough()) {
     {
       out: (line) => process.stdout.write(`${line}\n`),
       err: (line) => process.stderr.write(`${line}\n`),
+      ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
       input: readInput,
       uid: process.getuid?.() ?? 0,
       exit: (code) => {

@@ -6,9 +6,16 @@ import { delicacyOf } from "../core/pci-class.js";
 import { compileSelector, evaluateSelector, type Selector, type SelectorVerdict } from "../core/selector.js";
 import { findVendors, type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
-import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
+import {
+  DEVICE_COLUMNS,
+  deviceCells,
+  deviceJson,
+  nameCell,
+  protectionNote,
+  renderSentences,
+} from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
-import { type CliIo, renderJson, renderTable } from "./io.js";
+import { type CliIo, renderJson } from "./io.js";
 import { describeRemark, describeSelectorIssue, parsePatterns } from "./match-patterns.js";
 
 interface MatchOptions extends InventoryOptions {
@@ -58,7 +65,9 @@ export function matchCommand(io: CliIo): Command {
       const inventory = await loadInventory({ ...options, wishes: compiled.value.wishes });
       const hits = hitsOf(compiled.value, inventory, options.root);
       const lines =
-        options.json === true ? [renderJson(jsonOf(args, inventory, hits))] : render(inventory, hits);
+        options.json === true
+          ? [renderJson(jsonOf(args, inventory, hits))]
+          : render(inventory, hits, io.columns);
       io.exit(say(io, inventory.notes, lines, hits));
     });
 }
@@ -105,11 +114,11 @@ function jsonOf(patterns: readonly string[], { source, protections }: Inventory,
   };
 }
 
-function render({ protections }: Inventory, hits: readonly Hit[]): string[] {
+function render({ protections }: Inventory, hits: readonly Hit[], columns: number | undefined): string[] {
   if (hits.length === 0) {
     return [];
   }
-  return renderTable(
+  return renderSentences(
     [...DEVICE_COLUMNS, "NOTE", "NAME"],
     hits.map(({ device, names, said, leftAlone }) => {
       const notes = [
@@ -123,5 +132,6 @@ function render({ protections }: Inventory, hits: readonly Hit[]): string[] {
       ];
       return [...deviceCells(device), notes.filter((note) => note !== "").join("; "), nameCell(names)];
     }),
+    columns,
   );
 }

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { getPlan } from "../control/client.js";
 import { EXIT, type ExitCode, exitCodeOfPlan } from "../core/exit-code.js";
-import { type PlanReport, reportPlan } from "../core/report.js";
+import { type HeldReport, type PlanReport, reportPlan } from "../core/report.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
 import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
 import { describeMatches } from "./rule-line.js";
@@ -10,11 +10,13 @@ import { renderWrapped, WIDTH, wrap } from "./wrapped-table.js";
 
 interface PlanOptions extends AskingOptions {
   readonly json?: boolean;
+  readonly all?: boolean;
 }
 
 export function planCommand(io: CliIo): Command {
   return withAskingOptions(new Command("plan"))
     .description("show who is to have what, what would happen now, and what is held and why")
+    .option("--all", "on a terminal too: a line for each device, also where many are held for one reason")
     .option("--json", "print the whole plan as JSON")
     .action(async (options: PlanOptions) => {
       const report = (await askAgent(options, getPlan)) ?? (await compute(io, options));
@@ -26,7 +28,8 @@ export function planCommand(io: CliIo): Command {
       for (const complaint of idleComplaints(plan)) {
         io.err(complaint);
       }
-      for (const line of options.json === true ? [renderJson(plan)] : renderPlan(plan)) {
+      const isFolding = io.columns !== undefined && options.all !== true;
+      for (const line of options.json === true ? [renderJson(plan)] : renderPlan(plan, isFolding)) {
         io.out(line);
       }
       io.exit(exitCodeOfPlan(plan) satisfies ExitCode);
@@ -45,8 +48,8 @@ function idleComplaints({ rules }: PlanReport): string[] {
     .map((rule) => `rule ${rule.name} ${describeMatches(rule)} (onNoMatch: ${rule.onNoMatch})`);
 }
 
-/** The plan as a person reads it. */
-export function renderPlan(report: PlanReport): string[] {
+/** The plan as a person reads it. `isFolding`: devices that are held for one reason share a line where they are many. */
+export function renderPlan(report: PlanReport, isFolding = false): string[] {
   const parts = [
     stepLines(report),
     titled(
@@ -62,8 +65,16 @@ export function renderPlan(report: PlanReport): string[] {
     titled(
       "Held:",
       ["ADDRESS", "VM", "RULE", "WHY"],
-      report.held.map((entry) => [entry.address, entry.vm ?? "-", entry.rule ?? "-", entry.reason.message]),
+      (isFolding ? folded(report.held) : report.held).map((entry) => [
+        entry.address,
+        entry.vm ?? "-",
+        entry.rule ?? "-",
+        entry.reason.message,
+      ]),
     ),
+    isFolding && folded(report.held).length < report.held.length
+      ? ["Many devices on one line: pciplug plan --all shows each of them."]
+      : [],
     titled(
       "Short:",
       ["RULE", "NEEDS", "CAN HAVE", "THE OTHERS ARE WITH"],
@@ -78,6 +89,26 @@ export function renderPlan(report: PlanReport): string[] {
   return parts
     .filter((part) => part.length > 0)
     .flatMap((part, index) => (index === 0 ? part : ["", ...part]));
+}
+
+/** As many lines of one reason are more than one reads. */
+const MOST_ALIKE = 3;
+
+/** What is held, with one entry in place of many for the same VM, rule and reason: the first, and how many more. */
+function folded(
+  held: PlanReport["held"],
+): readonly (Omit<HeldReport, "address"> & { readonly address: string })[] {
+  const alike = new Map<string, HeldReport[]>();
+  for (const entry of held) {
+    const key = JSON.stringify([entry.vm, entry.rule, entry.reason]);
+    alike.set(key, [...(alike.get(key) ?? []), entry]);
+  }
+  return [...alike.values()].flatMap((entries) => {
+    const [first] = entries;
+    return first === undefined || entries.length <= MOST_ALIKE
+      ? entries
+      : [{ ...first, address: `${first.address} and ${entries.length - 1} more` }];
+  });
 }
 
 function stepLines({ steps, source, assignments }: PlanReport): readonly string[] {

@@ -1,4 +1,5 @@
 /** Tables whose last column holds sentences: they are wrapped, so that a terminal of 100 columns shows them whole. */
+import { printable } from "../base/printable.js";
 import { renderTable } from "./io.js";
 
 /** As many columns as a line may have. */
@@ -14,7 +15,10 @@ export interface Wrapping {
   readonly sentences?: number;
 }
 
-/** A table as `renderTable` makes it, with its last columns broken at blanks where they do not fit. */
+/**
+ * A table as `renderTable` makes it, with its last columns broken at blanks where they do not fit. Where several leave no
+ * room for each other, they stand below their row instead, as one text.
+ */
 export function renderWrapped(
   header: readonly string[],
   rows: readonly (readonly string[])[],
@@ -29,7 +33,11 @@ export function renderWrapped(
   const widths = header
     .slice(split)
     .map((title, column) => Math.max(title.length, ...rows.map((row) => row[split + column]?.length ?? 0)));
-  const rooms = shareRoom(widths, width - used - GAP * sentences);
+  const room = width - used - GAP * sentences;
+  if (sentences > 1 && room < LEAST_COLUMN * sentences && sum(widths) > room) {
+    return renderBelow(fixed, rows, split, width);
+  }
+  const rooms = shareRoom(widths, room);
   return renderTable(
     header,
     rows.flatMap((row) => {
@@ -47,9 +55,31 @@ export function renderWrapped(
 function shareRoom(widths: readonly number[], room: number): readonly number[] {
   const share = Math.floor(room / widths.length);
   const modest = widths.filter((width) => width <= share);
-  const left = room - modest.reduce((sum, width) => sum + width, 0);
+  const left = room - sum(modest);
   const wide = Math.max(LEAST_COLUMN, Math.floor(left / Math.max(1, widths.length - modest.length)));
   return widths.map((width) => (width <= share ? width : wide));
+}
+
+/** The lines of a table, and below each row what else belongs to it. */
+function renderBelow(
+  [header = "", ...lines]: readonly string[],
+  rows: readonly (readonly string[])[],
+  split: number,
+  width: number,
+): string[] {
+  const below = rows.map((row) => {
+    const text = row
+      .slice(split)
+      .filter((cell) => cell !== "")
+      .map(printable)
+      .join("; ");
+    return text === "" ? [] : wrap(text, width - GAP).map((line) => `${" ".repeat(GAP)}${line}`);
+  });
+  return [header, ...lines.flatMap((line, index) => [line, ...(below[index] ?? [])])];
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 /** A text in lines of at most `room` characters, as far as its blanks allow. */

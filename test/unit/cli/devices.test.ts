@@ -31,6 +31,12 @@ describe("the devices for people", () => {
     expect(lines.every((line) => line.length <= 150)).toBe(true);
     const words = (all: readonly string[]) => all.slice(1).join(" ").split(/ +/).sort();
     expect(words(lines)).toEqual(words(wide));
+    const narrow = renderDevices({ devices: [device], protections }, null, names, 100);
+    expect(narrow.every((line) => line.length <= 100)).toBe(true);
+    expect(narrow.slice(2)).toEqual([
+      `  protected: ${because}; Samsung`,
+      "  Electronics Co Ltd NVMe SSD Controller SM981/PM981",
+    ]);
   });
 
   it("say whose they are where the agent knows", () => {

@@ -48,6 +48,11 @@ export function describeRemark(
   return describe("remark:", remark, patterns, hint ?? remark.hint);
 }
 
+/** The same for programs (contrib/doc/json.md). */
+export function remarkJson({ path, ...remark }: SelectorIssue, { patterns }: Patterns) {
+  return { argument: patternAt(path, patterns)?.argument ?? path.join("."), ...remark };
+}
+
 const IDS = /^([0-9a-f]{4}):([0-9a-f]{4})$/i;
 /** More names than anybody reads through. */
 const MOST_NAMES = 3;

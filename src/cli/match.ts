@@ -16,7 +16,7 @@ import {
 } from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
 import { type CliIo, renderJson } from "./io.js";
-import { describeRemark, describeSelectorIssue, parsePatterns } from "./match-patterns.js";
+import { describeRemark, describeSelectorIssue, parsePatterns, remarkJson } from "./match-patterns.js";
 
 interface MatchOptions extends InventoryOptions {
   readonly json?: boolean;
@@ -62,11 +62,12 @@ export function matchCommand(io: CliIo): Command {
           io.err(line);
         }
       }
+      const remarks = compiled.value.remarks.map((remark) => remarkJson(remark, patterns));
       const inventory = await loadInventory({ ...options, wishes: compiled.value.wishes });
       const hits = hitsOf(compiled.value, inventory, options.root);
       const lines =
         options.json === true
-          ? [renderJson(jsonOf(args, inventory, hits))]
+          ? [renderJson(jsonOf(args, remarks, inventory, hits))]
           : render(inventory, hits, io.columns);
       io.exit(say(io, inventory.notes, lines, hits));
     });
@@ -98,7 +99,12 @@ function unknownsOf({ keys }: SelectorVerdict): { readonly key: string; readonly
   return keys.flatMap(({ key, verdict, why }) => (verdict === "unknown" ? [{ key, why: why ?? key }] : []));
 }
 
-function jsonOf(patterns: readonly string[], { source, protections }: Inventory, hits: readonly Hit[]) {
+function jsonOf(
+  patterns: readonly string[],
+  remarks: readonly ReturnType<typeof remarkJson>[],
+  { source, protections }: Inventory,
+  hits: readonly Hit[],
+) {
   const shown = ({ device, names, leftAlone }: Hit) => ({
     ...deviceJson(device, protections, names),
     leftAlone,
@@ -107,6 +113,7 @@ function jsonOf(patterns: readonly string[], { source, protections }: Inventory,
     schema: "pciplug-match/1",
     source,
     patterns,
+    remarks,
     matches: hits.filter(({ said }) => said.verdict === "match").map(shown),
     unknown: hits
       .filter(({ said }) => said.verdict === "unknown")

@@ -179,6 +179,17 @@ describe("match", () => {
     expect((await match("path=0000:00/02.0", "root=none")).code).toBe(0);
   });
 
+  it("tries a pattern that can match nothing, and says what may have been meant", async () => {
+    const ended = await match("10de:1b06", "--json");
+    expect([ended.code, ended.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^remark: 10de:1b06: .*vendor:device\n.*\n.*\n {2}write vendor=10de device=1b06/),
+    ]);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      remarks: [{ argument: "10de:1b06", message: expect.stringContaining("vendor:device"), character: 0 }],
+    });
+  });
+
   it("answers programs in a shape of its own", async () => {
     const json = answerIn(await match("class=vga", "--json"));
     expect(json).toMatchObject({

@@ -8,6 +8,8 @@ import type { AuditEntry } from "../audit/record.js";
 import { openAudit } from "../audit/sink.js";
 import type { ControlSource } from "../control/routes.js";
 import { serveControl } from "../control/server.js";
+import type { PciAddress } from "../core/address.js";
+import type { Device } from "../core/device.js";
 import { explain } from "../core/explain.js";
 import type { Policy } from "../core/policy.js";
 import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
@@ -34,6 +36,7 @@ import { type Memory, openMemory } from "./memory.js";
 import type { AgentOptions } from "./options.js";
 import { fileTouches, PolicyFile, type PolicySource, unchangingSource } from "./policy-file.js";
 import { reportReload } from "./reload-report.js";
+import type { HostHands } from "./tools.js";
 
 export interface Ingredients {
   readonly options: AgentOptions;
@@ -49,7 +52,17 @@ export interface Ingredients {
   /** Hears every line of the audit as it is written. */
   readonly onEntry?: (entry: AuditEntry) => void;
   /** What a recorded host stands on and how it keeps devices apart, in place of what can be read below the root. */
-  readonly recorded?: { readonly protectionFacts: ProtectionFacts; readonly dma: DmaSafety };
+  readonly recorded?: Recorded;
+}
+
+/** What is known of a recorded host beside its devices, and what is not. */
+interface Recorded {
+  readonly protectionFacts: ProtectionFacts;
+  readonly dma: DmaSafety;
+  /** The device with what was recorded of it, and without what was not: a simulation has to make that up. */
+  readonly show: (device: Device) => Device;
+  /** Whether anybody has said what host driver a device has, if any. */
+  readonly isDriverKnown: (address: PciAddress) => boolean;
 }
 
 export interface Composition {
@@ -102,7 +115,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       now,
       eye,
       leases: new LeaseBook(memory, memory.leases, post),
-      host: createHostHands(root, parts.io, chronicle.announceWrite),
+      host: handsOf(parts, chronicle.announceWrite),
       vm: (name) => links.hands(name),
     }),
     announce: chronicle.announceStep,
@@ -149,7 +162,10 @@ function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {
 function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () => Policy): HostLook {
   const scanner = createScanner(root, { io, wishes: () => wishesOf(policy()) });
   return {
-    scan: () => scanner.scan(),
+    scan: async () => {
+      const devices = await scanner.scan();
+      return recorded === undefined ? devices : devices.map(recorded.show);
+    },
     protections: async (devices) => {
       const operator = policy().protect;
       return recorded === undefined
@@ -159,6 +175,17 @@ function hostLook({ root, folder, edge, io, recorded }: Ingredients, policy: () 
     dma: () => (recorded === undefined ? readDmaSafety(root) : recorded.dma),
     now: edge.now,
   };
+}
+
+function handsOf({ root, io, recorded }: Ingredients, announce: HostWatchDeps["announce"]): HostHands {
+  const hands = createHostHands(root, io, announce);
+  return recorded === undefined
+    ? hands
+    : {
+        ...hands,
+        readOriginal: async (address) =>
+          recorded.isDriverKnown(address) ? await hands.readOriginal(address) : null,
+      };
 }
 
 function openLog(options: AgentOptions, edge: ProcessEdge): Log {

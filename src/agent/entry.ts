@@ -31,8 +31,8 @@ export type RehearsalEnd =
   | { readonly kind: "played"; readonly report: RehearsalReport }
   /** A file is not good: every complaint, for people. */
   | { readonly kind: "bad-file"; readonly complaints: string }
-  /** By a signal. */
-  | { readonly kind: "called-off" };
+  /** By a signal: its name. */
+  | { readonly kind: "called-off"; readonly signal: string };
 
 /** Rehearses what the request names. @throws {HostError} {@link RehearsalError} */
 export async function runRehearsal(
@@ -46,13 +46,15 @@ export async function runRehearsal(
     return { kind: "bad-file", complaints: formatIssues(script.error) };
   }
   const stop = new AbortController();
-  void edge.stopSignal().then(() => stop.abort());
+  void edge.stopSignal().then((signal) => stop.abort(signal));
+  // A rehearsal has no file to read again: a terminal that hangs up ends it.
+  edge.onReloadSignal(() => stop.abort("SIGHUP"));
   try {
     const report = await rehearse(script.value, edge, { ...hooks, signal: stop.signal });
     return { kind: "played", report };
   } catch (error) {
     if (stop.signal.aborted) {
-      return { kind: "called-off" };
+      return { kind: "called-off", signal: String(stop.signal.reason) };
     }
     throw error;
   }

@@ -5,6 +5,7 @@
 import { AgentError } from "../base/error.js";
 import type { Place, PlugSpec } from "../config/events.js";
 import { slotOf } from "../core/address.js";
+import type { Device } from "../core/device.js";
 import { addressOf, inPlugOrder, type SimCard } from "../sim/card.js";
 import { nextGroup } from "../sim/recorded-machine.js";
 
@@ -15,23 +16,42 @@ export class RehearsalError extends AgentError<"rehearsal.impossible"> {
   }
 }
 
+/** A function to plug, and the card that it is like, if any. */
+interface Source {
+  readonly address: string;
+  readonly source: SimCard | undefined;
+}
+
 export class CardIndex {
   /** By address: what is there, and what was. */
   readonly #cards = new Map<string, SimCard>();
+  /** By address: what was recorded of the card that is or was there, and what events say of it. */
+  readonly #facts = new Map<string, Omit<Device, "appearance">>();
+  /** The addresses of cards of which neither the recording nor an event says what host driver they have. */
+  readonly #unknownDrivers = new Set<string>();
   #nextGroup: number;
 
-  constructor(cards: readonly SimCard[]) {
+  /** `devices`: what was recorded of these cards; of others nothing is held back. */
+  constructor(cards: readonly SimCard[], devices: readonly Device[] = []) {
+    for (const device of devices) {
+      this.#facts.set(device.address, device);
+    }
     for (const card of cards) {
       this.#cards.set(card.address, card);
+      if (card.driver === undefined) {
+        this.#unknownDrivers.add(card.address);
+      }
     }
     this.#nextGroup = nextGroup(cards);
   }
 
   /** The cards that a plug brings, in the order in which they are plugged. `isThere`: whether an address is occupied. */
   cardsToPlug(plug: PlugSpec, isThere: (address: string) => boolean): SimCard[] {
-    const cards = this.#sourcesOf(plug).map(({ address, source }) =>
+    const sources = this.#sourcesOf(plug);
+    const cards = sources.map(({ address, source }) =>
       source === undefined ? this.#madeUp(plug, address) : this.#copyOf(source, plug, address, isThere),
     );
+    this.#note(plug, sources);
     const grouped = this.#withGroups(cards, plug);
     for (const card of grouped) {
       this.#cards.set(card.address, card);
@@ -46,8 +66,47 @@ export class CardIndex {
       .reverse();
   }
 
-  /** Each function to plug, and the card that it is like, if any. */
-  #sourcesOf({ address: place, like }: PlugSpec): { address: string; source: SimCard | undefined }[] {
+  /** Whether the recording or an event says what host driver the card has, if any. */
+  isDriverKnown(address: string): boolean {
+    return !this.#unknownDrivers.has(address);
+  }
+
+  /**
+   * A device of the simulation as the recording knows it: so a rehearsal decides as `plan` does on the recording, and
+   * what nobody recorded stays unknown. What the agent changes, its driver, is as it is.
+   */
+  show(device: Device): Device {
+    const { address, appearance, driver } = device;
+    const { driver: _, ...facts } = { ...(this.#facts.get(address) ?? device), appearance };
+    const isUnknown = driver === undefined || (driver === null && !this.isDriverKnown(address));
+    return isUnknown ? facts : { ...facts, driver };
+  }
+
+  /** Notes what is known of the cards that an event brings, before they are there. */
+  #note(plug: PlugSpec, sources: readonly Source[]): void {
+    const isAnother = plug.like === undefined && isAnotherCard(plug);
+    const unknown = sources.filter(
+      ({ source }) =>
+        source !== undefined &&
+        !isAnother &&
+        plug.driver === undefined &&
+        !this.isDriverKnown(source.address),
+    );
+    for (const { address, source } of sources) {
+      const known = this.#facts.get(address);
+      if (known !== undefined && source?.address === address && plug.like === undefined && !isAnother) {
+        this.#facts.set(address, { ...known, ...told(plug) });
+      } else {
+        this.#facts.delete(address);
+      }
+      this.#unknownDrivers.delete(address);
+    }
+    for (const { address } of unknown) {
+      this.#unknownDrivers.add(address);
+    }
+  }
+
+  #sourcesOf({ address: place, like }: PlugSpec): Source[] {
     const model = like ?? place;
     const sources = this.#at(model);
     if (sources.length > 0) {
@@ -62,8 +121,7 @@ export class CardIndex {
   /** What comes to a place that is known: the card that was there, another one in its stead, or a copy of one elsewhere. */
   #copyOf(source: SimCard, plug: PlugSpec, address: string, isThere: (address: string) => boolean): SimCard {
     if (plug.like === undefined) {
-      const isAnother = plug.vendor !== undefined || plug.device !== undefined;
-      return { ...(isAnother ? only(source, OF_THE_PLACE) : source), ...facts(plug), address };
+      return { ...(isAnotherCard(plug) ? only(source, OF_THE_PLACE) : source), ...facts(plug), address };
     }
     const { serial } = source;
     // A card that has left takes its serial number along; a copy has another one, which nobody knows.
@@ -123,10 +181,20 @@ function only(card: SimCard, keys: readonly (keyof SimCard)[]): Omit<SimCard, "a
   return Object.fromEntries(Object.entries(card).filter(([key]) => keys.includes(key as keyof SimCard)));
 }
 
+/** The same as facts of a device. */
+function told({ address: _, like: __, parent: ___, ...said }: PlugSpec): Partial<Device> {
+  return said;
+}
+
 /** What the event says of the card itself. */
 function facts(plug: PlugSpec): Omit<SimCard, "address"> {
   const { address: _, like: __, ...said } = plug;
   return said;
+}
+
+/** Whether an event puts another card in the place of the one that was there. */
+function isAnotherCard({ vendor, device }: PlugSpec): boolean {
+  return vendor !== undefined || device !== undefined;
 }
 
 function isFunction(place: Place): boolean {

@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import type { AuditEntry } from "../audit/record.js";
+import { counted } from "../base/counted.js";
 import { AgentError } from "../base/error.js";
 import type { RehearsalEvent } from "../config/events.js";
 import type { Device } from "../core/device.js";
@@ -80,7 +81,8 @@ export async function rehearse(
   const socketOf = (name: string): string =>
     join(scratch.dir, `${vms.findIndex((vm) => vm.name === name)}.sock`);
   const specs = vms.map((vm) => simVmOf(vm, socketOf(vm.name), portsNeeded(script)));
-  const stage = new Stage(simulation, new CardIndex(machine.cards), specs);
+  const cards = new CardIndex(machine.cards, machine.devices);
+  const stage = new Stage(simulation, cards, specs);
   await startVms(stage, vms, script.events);
   const folder = await openStateFolder(join(scratch.dir, "state"), scratch.dir);
   const steps: RehearsedStep[] = [];
@@ -93,6 +95,8 @@ export async function rehearse(
     recorded: {
       protectionFacts: script.protectionFacts ?? NO_FACTS,
       dma: script.dma ?? { weaknesses: [] },
+      show: (device) => cards.show(device),
+      isDriverKnown: (address) => cards.isDriverKnown(address),
     },
     onError: failure.report,
     onEntry: (entry) => steps.push(...endedStep(entry, clock.now())),
@@ -110,7 +114,7 @@ export async function rehearse(
   const { devices, policy, events } = script;
   try {
     const course = await play.run(
-      `the host as recorded: ${count(devices, "device")}, ${count(policy.vms, "VM")}`,
+      `the host as recorded: ${counted(devices.length, "device")}, ${counted(policy.vms.length, "VM")}`,
       events,
     );
     return { schema: "pciplug-rehearsal/1", notes, ...course };
@@ -190,10 +194,6 @@ function cleaner(
     const own = vms.reduce((told, vm) => told.replaceAll(socketOf(vm.name), vm.qmp), text);
     return folders.reduce((told, folder) => told.replaceAll(folder, ""), own);
   };
-}
-
-function count(things: readonly unknown[], noun: string): string {
-  return `${things.length} ${noun}${things.length === 1 ? "" : "s"}`;
 }
 
 /** The first thing that ends the rehearsal before its time. */

@@ -24,7 +24,8 @@ export type HostDeed =
 
 /** The hands on the host. Each write is announced in the audit, on disk, before it is made. */
 export interface HostHands {
-  readonly readOriginal: (address: PciAddress) => Promise<OriginalState>;
+  /** What the device is to go back to one day; `null` where that is not known, as on a recorded host. */
+  readonly readOriginal: (address: PciAddress) => Promise<OriginalState | null>;
   /** The PCIe device serial number; `null` where the device has none, or it cannot be read. */
   readonly readSerial: (address: PciAddress) => Promise<string | null>;
   readonly bind: (lease: Lease) => Promise<HostDeed>;

@@ -1,5 +1,6 @@
 /** `pciplug capture`: this host as a file, to try rules on elsewhere or to go with a bug report. */
 import { Command } from "commander";
+import { counted } from "../base/counted.js";
 import { EXIT } from "../core/exit-code.js";
 import { isBridgeDevice } from "../core/iommu-group.js";
 import { NO_WISHES } from "../core/wishes.js";
@@ -19,7 +20,9 @@ export function captureCommand(io: CliIo, version: string): Command {
         (device) => device.serial === undefined && !isBridgeDevice(device),
       ).length;
       if (withSerials && missing > 0) {
-        io.err(`the serial numbers of ${missing} devices could not be read (root only)`);
+        io.err(
+          `the serial ${missing === 1 ? "number" : "numbers"} of ${counted(missing, "device")} could not be read (root only)`,
+        );
       }
       io.out(renderJson(captureOf(picture, { capturedBy: `pciplug ${version}`, withSerials })));
       io.exit(EXIT.ok);

@@ -1,7 +1,8 @@
 /** `pciplug check`: whether the file is good, where it is not, and what on this host is worth a second look. */
 import { Command } from "commander";
+import { counted } from "../base/counted.js";
 import { printable } from "../base/printable.js";
-import { formatIssues, loadConfig } from "../config/load.js";
+import { formatIssues, loadConfig, parseConfig } from "../config/load.js";
 import { EXIT } from "../core/exit-code.js";
 import { lint, type Warning } from "../core/lint.js";
 import type { Policy } from "../core/policy.js";
@@ -16,16 +17,22 @@ interface CheckOptions extends InventoryOptions {
   readonly json?: boolean;
 }
 
+/** Names of standard input: whoever writes to it could run the command as well, so nobody's rights are looked at. */
+const STDIN: readonly string[] = ["-", "/dev/stdin"];
+
 export function checkCommand(io: CliIo): Command {
   return withInventoryOptions(new Command("check"))
     .description("validate the file with the rules")
-    .argument("[file]", "the file", undefined)
+    .argument("[file]", "the file; - for standard input", undefined)
     .option("-c, --config <file>", "the same, as the other commands call it", DEFAULTS.config)
     .option("--strict", "look at the host too, and exit with 2 if something there is worth a warning")
     .option("--json", "print issues and warnings as JSON")
-    .action(async (file: string | undefined, options: CheckOptions) => {
+    .action(async (file: string | undefined, options: CheckOptions, command: Command) => {
+      if (file !== undefined && command.getOptionValueSource("config") === "cli") {
+        command.error(`error: say one file, not both ${file} and --config ${options.config}`);
+      }
       const path = file ?? options.config;
-      const loaded = await loadConfig(path, { trustedUid: io.uid });
+      const loaded = await load(io, path);
       if (!loaded.ok) {
         tell(io, options, { ok: false, issues: loaded.error, remarks: [], warnings: [] });
         io.exit(EXIT.badFile);
@@ -40,6 +47,12 @@ export function checkCommand(io: CliIo): Command {
       tell(io, options, { ok: true, issues: [], remarks, warnings });
       io.exit(options.strict === true && warnings.length > 0 ? EXIT.held : EXIT.ok);
     });
+}
+
+async function load(io: CliIo, path: string): ReturnType<typeof loadConfig> {
+  return STDIN.includes(path)
+    ? parseConfig(await io.input(), path)
+    : await loadConfig(path, { trustedUid: io.uid });
 }
 
 type Issues = Parameters<typeof formatIssues>[0];
@@ -65,7 +78,6 @@ function tell(io: CliIo, { json }: CheckOptions, found: Findings): void {
 }
 
 function summary(policy: Policy, warnings: readonly Warning[]): string {
-  const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  const parts = [count(policy.vms.length, "VM"), count(policy.rules.length, "rule")];
-  return [...parts, ...(warnings.length === 0 ? [] : [count(warnings.length, "warning")])].join(", ");
+  const parts = [counted(policy.vms.length, "VM"), counted(policy.rules.length, "rule")];
+  return [...parts, ...(warnings.length === 0 ? [] : [counted(warnings.length, "warning")])].join(", ");
 }

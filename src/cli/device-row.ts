@@ -4,6 +4,8 @@ import type { Device } from "../core/device.js";
 import { describeClass } from "../core/pci-class.js";
 import type { Protection } from "../core/protection.js";
 import type { PciNames } from "../host/pci-names.js";
+import { renderTable } from "./io.js";
+import { renderWrapped } from "./wrapped-table.js";
 
 export const DEVICE_COLUMNS = ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "NUMA"] as const;
 
@@ -39,11 +41,25 @@ export function deviceJson(
   protections: ReadonlyMap<PciAddress, Protection>,
   names: PciNames,
 ): Readonly<Record<string, unknown>> {
-  const { appearance: _, ...facts } = device;
+  const { appearance: _, isRecorded: __, ...facts } = device;
   const hasNames = names.vendor !== undefined || names.device !== undefined;
   return {
     ...facts,
     protection: protections.get(device.address) ?? null,
     ...(hasNames ? { names } : {}),
   };
+}
+
+/**
+ * A table that ends in two columns of sentences: on a terminal they are wrapped, as they may be longer than a line;
+ * for other programs each device stays one line.
+ */
+export function renderSentences(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns: number | undefined,
+): string[] {
+  return columns === undefined
+    ? renderTable(header, rows)
+    : renderWrapped(header, rows, { width: columns, sentences: 2 });
 }

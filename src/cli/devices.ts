@@ -8,9 +8,16 @@ import { spanningGroups } from "../core/spanning-groups.js";
 import { NO_WISHES } from "../core/wishes.js";
 import { type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
-import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
+import {
+  DEVICE_COLUMNS,
+  deviceCells,
+  deviceJson,
+  nameCell,
+  protectionNote,
+  renderSentences,
+} from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
-import { type CliIo, controlSocketOf, DEFAULTS, renderJson, renderTable } from "./io.js";
+import { type CliIo, controlSocketOf, DEFAULTS, renderJson } from "./io.js";
 
 type Ownership = Pick<StatusResponse["devices"][number], "vm" | "state" | "held">;
 type Owners = ReadonlyMap<string, Ownership>;
@@ -46,7 +53,7 @@ export function devicesCommand(io: CliIo): Command {
       const lines =
         options.json === true
           ? [renderJson(jsonOf(inventory, owners, names))]
-          : renderDevices(inventory, owners, names);
+          : renderDevices(inventory, owners, names, io.columns);
       for (const line of lines) {
         io.out(line);
       }
@@ -86,14 +93,15 @@ function jsonOf(inventory: Inventory, owners: Owners | null, names: ReadonlyMap<
   };
 }
 
-/** The list as a person reads it. */
+/** The list as a person reads it; `columns`: of the terminal, where it is one. */
 export function renderDevices(
   { devices, protections }: Pick<Inventory, "devices" | "protections">,
   owners: Owners | null,
   names: ReadonlyMap<PciAddress, PciNames> = new Map(),
+  columns?: number,
 ): string[] {
   const hasSerials = devices.some(({ serial }) => serial !== undefined);
-  return renderTable(
+  return renderSentences(
     [...DEVICE_COLUMNS, ...(hasSerials ? ["SERIAL"] : []), "VM", "STATE", "WHY", "NAME"],
     devices.map((device) => {
       const { address, serial } = device;
@@ -107,5 +115,6 @@ export function renderDevices(
         nameCell(names.get(address) ?? {}),
       ];
     }),
+    columns,
   );
 }

@@ -12,9 +12,9 @@ import type {
 import { describeClass } from "../core/pci-class.js";
 import { notesOf } from "./explanation-notes.js";
 import { renderTable } from "./io.js";
-import { renderWrapped, wrap } from "./wrapped-table.js";
+import { describeCounts } from "./rule-line.js";
+import { renderWrapped, WIDTH, wrap } from "./wrapped-table.js";
 
-const WIDTH = 100;
 /** As many near misses as a screen holds; the JSON answer has them all. */
 const MOST_MISSES = 20;
 
@@ -86,9 +86,13 @@ function keyRows(keys: readonly KeyReport[], indent: string): string[][] {
   ]);
 }
 
-function hasOf({ actual, why }: KeyReport): string {
+function hasOf({ verdict, actual, why }: KeyReport): string {
   if (actual === undefined) {
     return why ?? "not known";
+  }
+  // A key over several facts has something to show, and still lacks one.
+  if (verdict === "unknown" && why !== undefined) {
+    return `${why} (has ${actual ?? "none"})`;
   }
   return actual === null ? "has none" : `has ${actual}`;
 }
@@ -105,7 +109,7 @@ function ruleLines({ rule, devices, nearMisses }: RuleExplanation): readonly str
     ]);
   const more = nearMisses.length - misses.length;
   return [
-    ...sentence(`Rule ${rule.name}: ${rule.mode}, for ${rule.vms.join(", ")}, ${countsOf(rule)}`),
+    ...sentence(`Rule ${rule.name}: ${rule.mode}, for ${rule.vms.join(", ")}, ${describeCounts(rule)}`),
     ...shortLines(rule),
     ...(devices.length === 0 ? [] : ["", ...outcomeTable(devices)]),
     ...(misses.length === 0
@@ -144,14 +148,10 @@ function vmLines({ vm, obstacle, rules, held, source }: VmExplanation): readonly
 function ruleOfVmLines(rule: RuleOfVm): readonly string[] {
   return [
     "",
-    ...sentence(`Rule ${rule.name}: ${rule.mode}, ${countsOf(rule)}`),
+    ...sentence(`Rule ${rule.name}: ${rule.mode}, ${describeCounts(rule)}`),
     ...shortLines(rule),
     ...(rule.devices.length === 0 ? [] : outcomeTable(rule.devices)),
   ];
-}
-
-function countsOf({ matches, got }: Pick<RuleOfVm, "matches" | "got">): string {
-  return `${matches === 0 ? "matches nothing on this host" : `matches ${matches}`}, gives ${got}`;
 }
 
 function shortLines({ short }: Pick<RuleOfVm, "short">): readonly string[] {

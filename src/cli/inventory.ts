@@ -3,6 +3,7 @@
  * Asks no agent and needs no rights.
  */
 import { type Command, Option } from "commander";
+import { counted } from "../base/counted.js";
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { assumeIommuGroups } from "../core/iommu-group.js";
@@ -104,7 +105,9 @@ function notesOn(picture: HostPicture, devices: readonly Device[], isAssuming: b
       : []),
     ...(isAssuming ? ["IOMMU groups are assumed where the recording does not say: one per card"] : []),
     ...(unknownGroups > 0
-      ? [`the IOMMU group of ${unknownGroups} devices is not known (--assume-iommu-groups: one per card)`]
+      ? [
+          `the IOMMU group of ${counted(unknownGroups, "device")} is not known (--assume-iommu-groups: one per card)`,
+        ]
       : []),
   ];
 }

@@ -6,6 +6,10 @@ export interface CliIo {
   readonly out: (line: string) => void;
   /** Writes one line to standard error. */
   readonly err: (line: string) => void;
+  /** How wide the terminal is; absent where standard output is none, but a file or another program. */
+  readonly columns?: number;
+  /** The whole of standard input. */
+  readonly input: () => Promise<string>;
   /** User who runs the command: files of the operator must be root's or this user's. */
   readonly uid: number;
   /** Ends the command with a status, once its output is written. */

@@ -17,6 +17,14 @@ function ownVersion(): string {
   return (manifest as { version: string }).version;
 }
 
+async function readInput(): Promise<string> {
+  let whole = "";
+  for await (const part of process.stdin.setEncoding("utf8")) {
+    whole += String(part);
+  }
+  return whole;
+}
+
 if (isNodeOldEnough()) {
   let failed = false;
   // A reader that leaves early (`pciplug devices | head`) is no failure, and must not end an agent.
@@ -34,6 +42,8 @@ if (isNodeOldEnough()) {
     {
       out: (line) => process.stdout.write(`${line}\n`),
       err: (line) => process.stderr.write(`${line}\n`),
+      ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
+      input: readInput,
       uid: process.getuid?.() ?? 0,
       exit: (code) => {
         process.exitCode = failed ? CANNOT_WRITE : code;

@@ -29,15 +29,63 @@ export function parsePatterns(args: readonly string[]): Patterns {
   return { patterns, raw };
 }
 
+/** Names of vendors in which a text occurs, each with its id. */
+type VendorsNamed = (text: string) => readonly { readonly id: string; readonly name: string }[];
+
 /** The issue as lines for a terminal: what, the argument, a caret below the character, what to write instead. */
-export function describeSelectorIssue(issue: SelectorIssue, { patterns }: Patterns): string[] {
+export function describeSelectorIssue(issue: SelectorIssue, patterns: Patterns): string[] {
+  return describe("pciplug: cannot match", issue, patterns, issue.hint);
+}
+
+/** The same for what is no reason to refuse: the pattern is tried, and can match nothing. */
+export function describeRemark(
+  remark: SelectorIssue,
+  patterns: Patterns,
+  vendorsNamed: VendorsNamed,
+): string[] {
+  const pattern = patternAt(remark.path, patterns.patterns);
+  const hint = pattern === undefined ? undefined : hintFor(pattern, vendorsNamed);
+  return describe("remark:", remark, patterns, hint ?? remark.hint);
+}
+
+/** The same for programs (contrib/doc/json.md). */
+export function remarkJson({ path, ...remark }: SelectorIssue, { patterns }: Patterns) {
+  return { argument: patternAt(path, patterns)?.argument ?? path.join("."), ...remark };
+}
+
+const IDS = /^([0-9a-f]{4}):([0-9a-f]{4})$/i;
+/** More names than anybody reads through. */
+const MOST_NAMES = 3;
+
+/** What to write instead on a command line. */
+function hintFor({ keys, value }: Pattern, vendorsNamed: VendorsNamed): string | undefined {
+  const [, vendor, device] = IDS.exec(value) ?? [];
+  if (vendor !== undefined && device !== undefined) {
+    return `write vendor=${vendor} device=${device}, or 'lspci=-d ${vendor}:${device}'`;
+  }
+  const key = keys.at(-1);
+  if (key !== "vendor" && key !== "subsystemVendor") {
+    return undefined;
+  }
+  const named = vendorsNamed(value).slice(0, MOST_NAMES);
+  return named.length === 0
+    ? undefined
+    : `${key} takes a hex id: ${named.map(({ id, name }) => `${id} is ${printable(name)}`).join(", ")}`;
+}
+
+function describe(
+  intro: string,
+  issue: SelectorIssue,
+  { patterns }: Patterns,
+  advice: string | undefined,
+): string[] {
   const pattern = patternAt(issue.path, patterns);
-  const hint = issue.hint === undefined ? [] : [`  ${issue.hint}`];
+  const hint = advice === undefined ? [] : [`  ${advice}`];
   if (pattern === undefined) {
-    return [`pciplug: cannot match ${issue.path.join(".")}: ${issue.message}`, ...hint];
+    return [`${intro} ${issue.path.join(".")}: ${issue.message}`, ...hint];
   }
   const { argument, start } = pattern;
-  const lines = [`pciplug: cannot match ${printable(argument)}: ${issue.message}`];
+  const lines = [`${intro} ${printable(argument)}: ${issue.message}`];
   if (issue.character !== undefined) {
     // Characters of the value, which may be longer on the terminal than they are.
     const before = [...argument.slice(0, start), ...[...pattern.value].slice(0, issue.character)].join("");

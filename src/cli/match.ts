@@ -4,12 +4,19 @@ import type { Device } from "../core/device.js";
 import { EXIT, type ExitCode } from "../core/exit-code.js";
 import { delicacyOf } from "../core/pci-class.js";
 import { compileSelector, evaluateSelector, type Selector, type SelectorVerdict } from "../core/selector.js";
-import { type PciNames, readPciNames } from "../host/pci-names.js";
+import { findVendors, type PciNames, readPciNames } from "../host/pci-names.js";
 import { hostRoot } from "../host/root.js";
-import { DEVICE_COLUMNS, deviceCells, deviceJson, nameCell, protectionNote } from "./device-row.js";
+import {
+  DEVICE_COLUMNS,
+  deviceCells,
+  deviceJson,
+  nameCell,
+  protectionNote,
+  renderSentences,
+} from "./device-row.js";
 import { type Inventory, type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
-import { type CliIo, renderJson, renderTable } from "./io.js";
-import { describeSelectorIssue, parsePatterns } from "./match-patterns.js";
+import { type CliIo, renderJson } from "./io.js";
+import { describeRemark, describeSelectorIssue, parsePatterns, remarkJson } from "./match-patterns.js";
 
 interface MatchOptions extends InventoryOptions {
   readonly json?: boolean;
@@ -48,10 +55,20 @@ export function matchCommand(io: CliIo): Command {
         io.exit(EXIT.usage);
         return;
       }
+      for (const remark of compiled.value.remarks) {
+        for (const line of describeRemark(remark, patterns, (name) =>
+          findVendors(hostRoot(options.root), name),
+        )) {
+          io.err(line);
+        }
+      }
+      const remarks = compiled.value.remarks.map((remark) => remarkJson(remark, patterns));
       const inventory = await loadInventory({ ...options, wishes: compiled.value.wishes });
       const hits = hitsOf(compiled.value, inventory, options.root);
       const lines =
-        options.json === true ? [renderJson(jsonOf(args, inventory, hits))] : render(inventory, hits);
+        options.json === true
+          ? [renderJson(jsonOf(args, remarks, inventory, hits))]
+          : render(inventory, hits, io.columns);
       io.exit(say(io, inventory.notes, lines, hits));
     });
 }
@@ -82,7 +99,12 @@ function unknownsOf({ keys }: SelectorVerdict): { readonly key: string; readonly
   return keys.flatMap(({ key, verdict, why }) => (verdict === "unknown" ? [{ key, why: why ?? key }] : []));
 }
 
-function jsonOf(patterns: readonly string[], { source, protections }: Inventory, hits: readonly Hit[]) {
+function jsonOf(
+  patterns: readonly string[],
+  remarks: readonly ReturnType<typeof remarkJson>[],
+  { source, protections }: Inventory,
+  hits: readonly Hit[],
+) {
   const shown = ({ device, names, leftAlone }: Hit) => ({
     ...deviceJson(device, protections, names),
     leftAlone,
@@ -91,6 +113,7 @@ function jsonOf(patterns: readonly string[], { source, protections }: Inventory,
     schema: "pciplug-match/1",
     source,
     patterns,
+    remarks,
     matches: hits.filter(({ said }) => said.verdict === "match").map(shown),
     unknown: hits
       .filter(({ said }) => said.verdict === "unknown")
@@ -98,11 +121,11 @@ function jsonOf(patterns: readonly string[], { source, protections }: Inventory,
   };
 }
 
-function render({ protections }: Inventory, hits: readonly Hit[]): string[] {
+function render({ protections }: Inventory, hits: readonly Hit[], columns: number | undefined): string[] {
   if (hits.length === 0) {
     return [];
   }
-  return renderTable(
+  return renderSentences(
     [...DEVICE_COLUMNS, "NOTE", "NAME"],
     hits.map(({ device, names, said, leftAlone }) => {
       const notes = [
@@ -116,5 +139,6 @@ function render({ protections }: Inventory, hits: readonly Hit[]): string[] {
       ];
       return [...deviceCells(device), notes.filter((note) => note !== "").join("; "), nameCell(names)];
     }),
+    columns,
   );
 }

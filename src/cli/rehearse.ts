@@ -12,6 +12,7 @@ import {
 } from "../core/rehearsal.js";
 import { type InventoryOptions, withInventoryOptions } from "./inventory.js";
 import { type CliIo, DEFAULTS, renderJson, renderTable } from "./io.js";
+import { describeMatches } from "./rule-line.js";
 
 interface RehearseOptions extends InventoryOptions {
   readonly config: string;
@@ -19,8 +20,8 @@ interface RehearseOptions extends InventoryOptions {
   readonly json?: boolean;
 }
 
-/** What shells make of SIGINT. */
-const CALLED_OFF = 130;
+/** What shells make of the signals that call a rehearsal off: 128 and the number of the signal. */
+const CALLED_OFF: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 export function rehearseCommand(io: CliIo, version: string): Command {
   return withInventoryOptions(new Command("rehearse"))
@@ -58,7 +59,7 @@ export function rehearseCommand(io: CliIo, version: string): Command {
           return io.exit(EXIT.badFile);
         case "called-off":
           io.err("pciplug: the rehearsal was called off");
-          return io.exit(CALLED_OFF);
+          return io.exit(CALLED_OFF[end.signal] ?? EXIT.bug);
         case "played":
           print(renderEnd(end.report));
           if (options.json === true) {
@@ -108,7 +109,10 @@ function tellVm({ name, state, runState, attached }: RehearsedVm): string {
 
 /** Who has what at the end, and what is held and why. */
 function renderEnd({ assignments, held, rules }: RehearsalReport): string[] {
-  const idle = rules.filter((rule) => rule.matches === 0).map((rule) => rule.name);
+  const idle = rules
+    .filter(({ matches, open }) => matches === 0 && open === undefined)
+    .map(({ name }) => name);
+  const open = rules.filter((rule) => rule.open !== undefined);
   const owners = assignments.map(({ address, vm, rule, state }) => [address, vm, rule, state]);
   const waiting = held.map(({ address, vm, rule, reason }) => [
     address,
@@ -123,6 +127,7 @@ function renderEnd({ assignments, held, rules }: RehearsalReport): string[] {
       : ["At the end:", ...renderTable(["ADDRESS", "VM", "RULE", "STATE"], owners)]),
     ...(waiting.length === 0 ? [] : ["", "Held:", ...renderTable(["ADDRESS", "VM", "RULE", "WHY"], waiting)]),
     ...(idle.length === 0 ? [] : ["", `Rules that match nothing at the end: ${idle.join(", ")}`]),
+    ...(open.length === 0 ? [] : ["", ...open.map((rule) => `Rule ${rule.name} ${describeMatches(rule)}`)]),
   ];
 }
 

@@ -12,6 +12,7 @@ import { type ConfigDocument, type DocumentNode, readDocument } from "./document
 import { type ConfigIssue, type Finding, fileIssue } from "./issue.js";
 import { duration, name } from "./scalars.js";
 import { keyOf, nodeAt } from "./shape.js";
+import { suggest } from "./suggestion.js";
 
 /** One function, or with no function written, every function of the slot: `0000:65:00.0`, `0000:65:00`. */
 export type Place = string;
@@ -53,10 +54,16 @@ const FUNCTION = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i;
 const LARGEST_BYTES = 1024 * 1024;
 const LEAST_MS = 1;
 
+/** An address or a slot without its domain: which one is meant is never guessed. */
+const SHORT = /^[0-9a-f]{2}:[01][0-9a-f](\.[0-7])?$/i;
+
 const text = (shape: RegExp, error: string) =>
   z
     .string({ error })
-    .regex(shape, { error })
+    .regex(shape, {
+      error: ({ input }) =>
+        SHORT.test(String(input)) ? `has no domain: write 0000:${String(input).toLowerCase()}` : error,
+    })
     .transform((value) => value.toLowerCase());
 const place = text(PLACE, "expected an address such as 0000:65:00.0, or 0000:65:00 for the whole card");
 const address = text(FUNCTION, "expected a full address such as 0000:65:00.0");
@@ -69,39 +76,37 @@ const driver = z
   .string({ error: "expected a driver's name" })
   .regex(/^[A-Za-z0-9_-]{1,64}$/, { error: "expected a driver's name" });
 
-const plug = z.union(
-  [
-    place.transform((at) => ({ address: at })),
-    z.strictObject({
-      address: place,
-      like: place.optional(),
-      vendor: id.optional(),
-      device: id.optional(),
-      subsystemVendor: id.optional(),
-      subsystemDevice: id.optional(),
-      class: text(/^[0-9a-f]{6}$/i, "expected six hex digits, in quotes").optional(),
-      revision: text(/^[0-9a-f]{2}$/i, "expected two hex digits, in quotes").optional(),
-      driver: driver.optional(),
-      serial: text(
-        /^[0-9a-f]{2}(-[0-9a-f]{2}){7}$/i,
-        "expected a serial number such as 00-11-22-ff-ff-33-44-55",
-      ).optional(),
-      iommuGroup: number.optional(),
-      numaNode: number.optional(),
-      parent: address.optional(),
-    }),
-  ],
-  { error: "expected an address, or a map of what to plug" },
-);
+const plugSchema = z.strictObject({
+  address: place,
+  like: place.optional(),
+  vendor: id.optional(),
+  device: id.optional(),
+  subsystemVendor: id.optional(),
+  subsystemDevice: id.optional(),
+  class: text(/^[0-9a-f]{6}$/i, "expected six hex digits, in quotes").optional(),
+  revision: text(/^[0-9a-f]{2}$/i, "expected two hex digits, in quotes").optional(),
+  driver: driver.optional(),
+  serial: text(
+    /^[0-9a-f]{2}(-[0-9a-f]{2}){7}$/i,
+    "expected a serial number such as 00-11-22-ff-ff-33-44-55",
+  ).optional(),
+  iommuGroup: number.optional(),
+  numaNode: number.optional(),
+  parent: address.optional(),
+});
+const plug = z.union([place.transform((at) => ({ address: at })), plugSchema], {
+  error: "expected an address, or a map of what to plug",
+});
 
 const path = z.string({ error: "expected the path of a file" }).min(1, { error: "expected a path" });
+const eject = z.strictObject({ vm: name, address });
 const happenings = {
   plug,
   unplug: place,
   "vm-start": name,
   "vm-stop": name,
   "vm-restart": name,
-  eject: z.strictObject({ vm: name, address }),
+  eject,
   policy: path,
   wait: duration(LEAST_MS),
 } as const;
@@ -130,7 +135,25 @@ export async function loadEvents(
       ? err([fileIssue(file, `is larger than ${LARGEST_BYTES} bytes`)])
       : parseEvents(new TextDecoder("utf-8", { fatal: true }).decode(bytes), file);
   } catch (error) {
-    return err([fileIssue(file, `cannot be read: ${messageOf(error)}`)]);
+    return err([fileIssue(file, whyUnread(error))]);
+  }
+}
+
+function whyUnread(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "is not there: expected a YAML list of events";
+    case "EISDIR":
+      return "is a folder: expected a YAML list of events";
+    case "EACCES":
+    case "EPERM":
+      return "may not be read by this user";
+    case "ERR_ENCODING_INVALID_ENCODED_DATA":
+      return "is not UTF-8 text";
+    default:
+      return `cannot be read: ${messageOf(error)}`;
   }
 }
 
@@ -219,16 +242,43 @@ function findingsOf(
   document: ConfigDocument,
 ): readonly Finding[] {
   const where = [...above, ...issue.path];
-  const { offset } = nodeAt(document.root, where);
+  const node = nodeAt(document.root, where);
   if (issue.code === "unrecognized_keys") {
-    const message = "is not a key here";
-    return issue.keys.map((key) => ({ offset, key: keyOf([...where, key]), message }));
+    return issue.keys.map((key) => unknownKey(key, where, node));
   }
   if (issue.code === "invalid_union") {
-    const inner = issue.errors.flat().filter((nested) => nested.path.length > 0);
-    if (inner.length > 0) {
-      return inner.flatMap((nested) => findingsOf(nested, where, document));
+    // One alternative is a text, the other a map: what was written says which of them was meant.
+    const meant = issue.errors.at(node.kind === "map" ? -1 : 0) ?? [];
+    if (node.kind !== "list" && meant.length > 0) {
+      return meant.flatMap((nested) => findingsOf(nested, where, document));
     }
   }
-  return [{ offset, key: keyOf(where), message: issue.message }];
+  const isMissing =
+    node !== document.root && issue.path.length > 0 && nodeAt(document.root, where.slice(0, -1)) === node;
+  const message = isMissing ? `is missing: ${issue.message}` : issue.message;
+  return [{ offset: node.offset, key: keyOf(where), message }];
+}
+
+function unknownKey(key: string, where: readonly PropertyKey[], node: DocumentNode): Finding {
+  const entry = node.kind === "map" ? node.entries.find((candidate) => candidate.key === key) : undefined;
+  const known = knownKeys(where.at(-1));
+  const near = suggest(key, known);
+  return {
+    offset: entry?.keyOffset ?? node.offset,
+    key: keyOf([...where, key]),
+    message: `is not a key here: expected ${known.join(", ")}`,
+    ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
+  };
+}
+
+/** The keys of the map that stands under this one; of an event, where that is its number. */
+function knownKeys(parent: PropertyKey | undefined): readonly string[] {
+  switch (parent) {
+    case "plug":
+      return Object.keys(plugSchema.shape);
+    case "eject":
+      return Object.keys(eject.shape);
+    default:
+      return ["at", ...KINDS];
+  }
 }

@@ -60,6 +60,8 @@ export const rule = z.object({
   short: z
     .object({ needed: z.number(), found: z.number(), holders: z.array(z.string()).readonly() })
     .exactOptional(),
+  /** Devices on which it has no answer, and the facts for want of which. */
+  open: z.object({ devices: z.number(), why: z.array(z.string()).readonly() }).exactOptional(),
 });
 
 /** A device that waits, and why. */

@@ -8,6 +8,7 @@
 
 import { err, ok, type Result } from "../base/result.js";
 import { type PciAddress, parseAddress } from "./address.js";
+import { advanceInGrammar, END, FULL_START, SHORT_START } from "./address-grammar.js";
 import { advance, type Positions, walkNodes } from "./brace.js";
 import type { GlobNode, GlobToken } from "./glob.js";
 import { compilePattern, type Pattern, type PatternIssue, remarksOn, type ValuePattern } from "./pattern.js";
@@ -69,8 +70,48 @@ export function compileAddressPattern(text: string): Result<AddressPattern, Patt
     exactAddress: exactAddressOf(pattern),
     literals: pattern.literal !== undefined && shapes.every(isFull) ? [pattern.literal] : null,
     isWildcardOnly: isEverything || !shapes.every(namesPlace),
-    remarks: remarksOn(pattern, ADDRESS_ALPHABET, "address"),
+    remarks: isEverything ? [] : remarksAbout(pattern),
   });
+}
+
+/** Why it matches no address: a character that none has, or else the form of the whole. */
+function remarksAbout(pattern: Pattern): readonly PatternIssue[] {
+  const remarks = remarksOn(pattern, ADDRESS_ALPHABET, "address");
+  return remarks.length > 0 || canMatch(pattern.nodes) ? remarks : [formRemark(pattern)];
+}
+
+function canMatch(nodes: readonly GlobNode[]): boolean {
+  const reaches = (start: number, isWanted: (shape: Shape) => boolean) =>
+    waysThrough(nodes, advanceInGrammar, start).some(
+      ({ shape, positions }) => isWanted(shape) && positions.has(END),
+    );
+  return reaches(FULL_START, isFull) || reaches(SHORT_START, (shape) => !isFull(shape));
+}
+
+const IDS = /^([0-9a-f]{4}):([0-9a-f]{4})$/;
+const SLOT_ONLY = /^(?:[0-9a-f]{4,8}:)?[0-9a-f?*]{1,2}:[01]?[0-9a-f?]$/;
+
+function formRemark({ text }: Pattern): PatternIssue {
+  const [, vendor, device] = IDS.exec(text) ?? [];
+  if (vendor !== undefined && device !== undefined) {
+    return {
+      message: "matches no address: it looks like vendor:device",
+      index: 0,
+      hint: `write vendor: "${vendor}" and device: "${device}", or lspci: "-d ${text}"`,
+    };
+  }
+  if (SLOT_ONLY.test(text)) {
+    return {
+      message: "matches no address: it names no function",
+      index: text.length,
+      hint: `write ${text}.* for every function of the slot`,
+    };
+  }
+  return {
+    message: "matches no address: buses are 00 to ff, slots 00 to 1f, functions 0 to 7",
+    index: 0,
+    hint: "write [domain:]bus:slot.function, such as 0000:65:00.0 or 65:00.*",
+  };
 }
 
 function exactAddressOf({ literal }: Pattern): PciAddress | undefined {
@@ -122,8 +163,9 @@ function matchesIn(
 function waysThrough(
   nodes: readonly GlobNode[],
   move: (positions: Positions, token: GlobToken) => Positions,
+  start = 0,
 ): readonly Way[] {
-  return walkNodes<readonly Way[]>(nodes, [{ shape: START, positions: new Set([0]) }], {
+  return walkNodes<readonly Way[]>(nodes, [{ shape: START, positions: new Set([start]) }], {
     step: (ways, token) =>
       mergeWays(
         ways.map(({ shape, positions }) => ({

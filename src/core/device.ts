@@ -55,6 +55,8 @@ export interface Device {
   readonly udev?: Readonly<Record<string, string>>;
   /** Values of sysfs attributes that rules ask for; `null`: the device has no such attribute. */
   readonly attributes?: Readonly<Record<string, string | null>>;
+  /** Present where a recording was read, not a host: what is not known then is only not in the recording. */
+  readonly isRecorded?: true;
   /** Inode of the device's sysfs folder: another one means the device went away and came back. */
   readonly appearance: string;
 }

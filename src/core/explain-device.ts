@@ -29,7 +29,7 @@ export function explainDevice(scene: Scene, device: Device, source: PlanReport["
   const { world } = scene;
   const { address } = device;
   const rules = rulesOn(scene, device);
-  const { appearance: _, ...facts } = device;
+  const { appearance: _, isRecorded: __, ...facts } = device;
   return {
     schema: "pciplug-explain/1",
     source,

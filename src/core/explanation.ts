@@ -77,7 +77,7 @@ export interface DeviceNotes {
 
 export interface DeviceExplanation extends Answer, DeviceNotes {
   readonly about: "device";
-  readonly device: Omit<Device, "appearance">;
+  readonly device: Omit<Device, "appearance" | "isRecorded">;
   readonly verdict: DeviceVerdict;
   readonly exclusion: Exclusion | null;
   readonly protection: Protection | null;

@@ -12,9 +12,9 @@ import {
   type FactKey,
   factOf,
   sysfsFactOf,
-  UDEV_UNFINISHED,
   udevFactOf,
   whyAttributeUnknown,
+  whyUdevUnknown,
   whyUnknown,
 } from "./fact.js";
 import type { SelectableDevice } from "./selector.js";
@@ -54,7 +54,7 @@ export function variablesOf(device: SelectableDevice, uses: FactUses): Record<st
     put(variables, key, valueOfFact(key, device), () => whyUnknown(key, device));
   }
   if (uses.udev.length > 0) {
-    put(variables, "udev", propertiesOf(device, uses.udev), () => UDEV_UNFINISHED);
+    put(variables, "udev", propertiesOf(device, uses.udev), () => whyUdevUnknown(device));
   }
   if (uses.sysfs.length > 0) {
     variables["sysfs"] = attributesOf(device, uses.sysfs);
@@ -115,7 +115,7 @@ function attributesOf(device: SelectableDevice, names: readonly string[]): Recor
   for (const name of names) {
     const fact = sysfsFactOf(name, device);
     if (fact !== null) {
-      put(attributes, name, fact, () => whyAttributeUnknown(name));
+      put(attributes, name, fact, () => whyAttributeUnknown(name, device));
     }
   }
   return attributes;

@@ -5,7 +5,7 @@
  */
 import { AgentError } from "../base/error.js";
 import type { Result } from "../base/result.js";
-import type { PciAddress } from "./address.js";
+import { type PciAddress, parseAddress } from "./address.js";
 import { compileAddressPattern as compileAddress } from "./address-pattern.js";
 import {
   compileLspciFilter as compileLspci,
@@ -55,16 +55,31 @@ export function compileAddressPattern(pattern: string): (address: string) => boo
 
 /**
  * Compiles what stands after `lspci -s` or `lspci -d`, read as lspci 3.9.0 reads it. The predicate is true where the
- * device is known to match: one whose ids are not known matches no filter that asks for them.
+ * device is known to match: a fact that is left out, or is not in the form of a recording (`address` a full address, ids
+ * and class in hex digits), is not known and matches no filter that asks for it. It never throws.
  *
  * @throws {PatternError} for what lspci refuses, and for any other option.
  */
-export function compileLspciFilter(option: LspciOption, pattern: string): (device: LspciDevice) => boolean {
+export function compileLspciFilter(
+  option: LspciOption,
+  pattern: string,
+): (device: Partial<LspciDevice>) => boolean {
   if (!LSPCI_OPTIONS.includes(option)) {
     throw new PatternError(pattern, { message: `lspci has no filter ${String(option)}`, index: 0 });
   }
   const filter = unwrap(pattern, compileLspci(option, textOf(pattern)));
-  return (device) => filter.verdictOf(device) === "match";
+  return (device) => filter.verdictOf(knownOf(device) as LspciDevice) === "match";
+}
+
+/** What a caller without types may have passed, as far as it can be facts of a device. */
+function knownOf(device: unknown): Partial<LspciDevice> {
+  const facts = typeof device === "object" && device !== null ? (device as Record<string, unknown>) : {};
+  const hex = (["vendor", "device", "class"] as const).flatMap((key) => {
+    const fact = facts[key];
+    return typeof fact === "string" && /^[0-9a-f]{4,6}$/i.test(fact) ? [[key, fact] as const] : [];
+  });
+  const address = typeof facts["address"] === "string" ? parseAddress(facts["address"]) : undefined;
+  return { ...Object.fromEntries(hex), ...(address === undefined ? {} : { address }) };
 }
 
 /** A caller without types may pass anything. */

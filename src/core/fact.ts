@@ -59,26 +59,27 @@ const READERS: Readonly<Record<FactKey, (device: SelectableDevice) => Fact>> = {
   memory: ({ memory }) => (memory === undefined ? undefined : String(memory)),
 };
 
-const LACKS: Readonly<Record<FactKey, string>> = {
-  address: "address not known",
-  path: "its way down from the root bus is not known",
-  slot: "physical slot not known",
-  label: "firmware label not known",
-  vendor: "vendor id unreadable",
-  device: "device id unreadable",
-  subsystemVendor: "subsystem vendor id unreadable",
-  subsystemDevice: "subsystem device id unreadable",
-  class: "class unreadable",
-  revision: "revision unreadable",
-  driver: "driver not known",
-  numaNode: "NUMA node not known",
-  iommuGroup: "IOMMU group not known",
-  root: "root port not known",
-  physfn: "not known whether it is a virtual function",
-  isVf: "not known whether it is a virtual function",
-  serial: "serial unreadable",
-  bootVga: "not known whether it is the boot display",
-  memory: "size of its memory not known",
+/** How the lack of a fact is put: on a host that can be looked at, and the fact's name for a recording. */
+const LACKS: Readonly<Record<FactKey, readonly [live: string, name: string]>> = {
+  address: ["address not known", "its address"],
+  path: ["its way down from the root bus is not known", "its way down from the root bus"],
+  slot: ["physical slot not known", "physical slot"],
+  label: ["firmware label not known", "firmware label"],
+  vendor: ["vendor id unreadable", "vendor id"],
+  device: ["device id unreadable", "device id"],
+  subsystemVendor: ["subsystem vendor id unreadable", "subsystem vendor id"],
+  subsystemDevice: ["subsystem device id unreadable", "subsystem device id"],
+  class: ["class unreadable", "class"],
+  revision: ["revision unreadable", "revision"],
+  driver: ["driver not known", "driver"],
+  numaNode: ["NUMA node not known", "NUMA node"],
+  iommuGroup: ["IOMMU group not known", "IOMMU group"],
+  root: ["root port not known", "root port"],
+  physfn: ["not known whether it is a virtual function", "whether it is a virtual function"],
+  isVf: ["not known whether it is a virtual function", "whether it is a virtual function"],
+  serial: ["serial unreadable", "serial"],
+  bootVga: ["not known whether it is the boot display", "whether it is the boot display"],
+  memory: ["size of its memory not known", "size of its memory"],
 };
 
 /** The fact behind a key, as the text that patterns are matched against. */
@@ -86,11 +87,20 @@ export function factOf(key: FactKey, device: SelectableDevice): Fact {
   return READERS[key](device);
 }
 
-/** Why a key's fact leaves a question open, for a person: `serial unreadable`, `NUMA node not known`. */
+/** Why a key's fact leaves a question open, for a person: `serial unreadable`, `serial not in this recording`. */
 export function whyUnknown(key: FactKey, device: SelectableDevice): string {
-  return key === "class" && device.class !== undefined
-    ? "programming interface of its class not known"
-    : LACKS[key];
+  if (key === "class" && device.class !== undefined) {
+    const part = "programming interface of its class";
+    return device.isRecorded === true ? absentFrom(part) : `${part} not known`;
+  }
+  const [live, name] = LACKS[key];
+  // The firmware said nothing of the node (-1): the recording has that, and it is no answer.
+  const isThere = key === "numaNode" && device.numaNode !== undefined;
+  return device.isRecorded === true && !isThere ? absentFrom(name) : live;
+}
+
+function absentFrom(name: string): string {
+  return `${name} not in this recording`;
 }
 
 /** The fact as people read it, which is also how a selector may spell it: memory as `16G`, all else as it is. */
@@ -99,7 +109,9 @@ export function showFact(key: FactKey, fact: Fact): Fact {
 }
 
 /** Why nothing about a udev property can be said: its database entry comes only when udev is done with a device. */
-export const UDEV_UNFINISHED = "udev has not finished with it";
+export function whyUdevUnknown({ isRecorded }: SelectableDevice): string {
+  return isRecorded === true ? absentFrom("udev properties") : "udev has not finished with it";
+}
 
 /** A property of udev's database. */
 export function udevFactOf(name: string, { udev }: SelectableDevice): Fact {
@@ -112,8 +124,9 @@ export function sysfsFactOf(name: string, { attributes }: SelectableDevice): Fac
 }
 
 /** Why nothing about a sysfs attribute can be said. */
-export function whyAttributeUnknown(name: string): string {
-  return `sysfs attribute ${name} unreadable`;
+export function whyAttributeUnknown(name: string, { isRecorded }: SelectableDevice): string {
+  const attribute = `sysfs attribute ${name}`;
+  return isRecorded === true ? absentFrom(attribute) : `${attribute} unreadable`;
 }
 
 function ownValue(record: Readonly<Record<string, string>>, name: string): string | null {

@@ -9,6 +9,7 @@ import { type Policy, type Rule, vmsOf } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { RuleIndex } from "./rule-index.js";
 import { evaluateSelector, verdictOf } from "./selector.js";
+import { nameOfKey } from "./selector-key.js";
 import { anyOf } from "./verdict.js";
 import type { World } from "./world.js";
 
@@ -85,7 +86,7 @@ export function unknownKeysOf(
       ? []
       : evaluateSelector(rule.match, found.device).keys.filter((entry) => entry.verdict === "unknown"),
   );
-  return [...new Set(keys.map((entry) => entry.key))];
+  return [...new Set(keys.map(nameOfKey))];
 }
 
 /** Evaluates every rule on every device. */

@@ -2,6 +2,7 @@
  * Every way of "would but may not", as values with what a person needs to know to change it.
  * `kind` is for programs and never changes its meaning; the sentence is for people.
  */
+import { counted } from "../base/counted.js";
 import { unreachable } from "../base/error.js";
 import type { PciAddress } from "./address.js";
 
@@ -220,7 +221,7 @@ function describeMoment(reason: Moment): string {
     case "cannot-unplug":
       return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
     case "detach-limit":
-      return `policy change would detach ${reason.count} devices (limit ${reason.limit}): run \`pciplug reload --confirm\` to mean it`;
+      return `policy change would detach ${counted(reason.count, "device")} (limit ${reason.limit}): run \`pciplug reload --confirm\` to mean it`;
     case "kept-without-rule":
       return `rule ${reason.rule} is gone and said onRuleGone: keep, so ${reason.vm} keeps it`;
     case "vm-missing":

@@ -21,12 +21,22 @@ const NAME_LIST = /^\{([0-9a-z-]+(?:,[0-9a-z-]+)+)\}$/;
 
 /** Compiles a pattern over the four digits of a vendor or device id: `10de`, `0x10DE`, `10d*`, `{8086,8087}`. */
 export function compileIdPattern(text: string): Result<ValuePattern, PatternIssue> {
-  return compileDigits(text, { name: "id", digits: 4, inWords: "an id has four" });
+  return compileDigits(text, {
+    name: "id",
+    digits: 4,
+    inWords: "an id has four",
+    hint: "write the hex id, such as 10de: names are never matched",
+  });
 }
 
 /** Compiles a pattern over the two digits of a revision: `a1`, `0xA1`, `a*`. */
 export function compileRevisionPattern(text: string): Result<ValuePattern, PatternIssue> {
-  return compileDigits(text, { name: "revision", digits: 2, inWords: "a revision has two" });
+  return compileDigits(text, {
+    name: "revision",
+    digits: 2,
+    inWords: "a revision has two",
+    hint: "write two hex digits, such as a1",
+  });
 }
 
 /** A number of a fixed count of digits. */
@@ -34,6 +44,7 @@ interface Width {
   readonly name: string;
   readonly digits: number;
   readonly inWords: string;
+  readonly hint: string;
 }
 
 function compileDigits(text: string, width: Width): Result<ValuePattern, PatternIssue> {
@@ -47,7 +58,7 @@ function compileDigits(text: string, width: Width): Result<ValuePattern, Pattern
     evaluate: (value) => (pattern.matches(value) ? "match" : "no-match"),
     isWildcardOnly: !namesDigit(pattern.nodes),
     literals: pattern.literal === undefined ? null : [pattern.literal],
-    remarks: [...remarksOn(pattern, HEX_DIGITS, width.name), ...widthRemarks(pattern, width)],
+    remarks: remarksAbout(pattern, width),
   });
 }
 
@@ -151,6 +162,12 @@ function notAClass(literal: string): PatternIssue {
         ? `write ${literal}*`
         : `names: ${Object.keys(CLASS_NAMES).join(", ")}`,
   };
+}
+
+/** One remark, the most telling: a name is no number of the wrong length. */
+function remarksAbout(pattern: Pattern, width: Width): readonly PatternIssue[] {
+  const [lost] = remarksOn(pattern, HEX_DIGITS, width.name);
+  return lost === undefined ? widthRemarks(pattern, width) : [{ ...lost, hint: width.hint }];
 }
 
 function widthRemarks({ literal }: Pattern, { name, digits, inWords }: Width): readonly PatternIssue[] {

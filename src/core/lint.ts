@@ -1,7 +1,10 @@
 /** What a good file may still mean otherwise than it says, on one host: rules that can never do anything, and the like. */
 import type { PciAddress } from "./address.js";
 import { ruleOf } from "./assignment-report.js";
-import { describeHeld } from "./held.js";
+import type { Device } from "./device.js";
+import { describeHeld, type HeldReason } from "./held.js";
+import { isBridgeDevice } from "./iommu-group.js";
+import { describeOpen, openOf } from "./open-question.js";
 import { listed } from "./outcome.js";
 import { OutcomeFinder } from "./outcome-finder.js";
 import type { Policy, Rule } from "./policy.js";
@@ -11,7 +14,15 @@ import { evaluateSelector } from "./selector.js";
 
 /** Something worth a second look. `kind` is for programs, `message` for people. */
 export interface Warning {
-  readonly kind: "no-match" | "excluded" | "shadowed" | "conflict" | "short" | "start-race";
+  readonly kind:
+    | "no-match"
+    | "excluded"
+    | "shadowed"
+    | "held"
+    | "not-judged"
+    | "conflict"
+    | "short"
+    | "start-race";
   /** The rules that it is about, by name. */
   readonly rules: readonly string[];
   readonly addresses: readonly PciAddress[];
@@ -26,11 +37,10 @@ export function lint(scene: Scene): readonly Warning[] {
   }
   const finder = new OutcomeFinder(scene);
   return [
-    ...policy.rules.flatMap((rule) => [
-      ...idleWarnings(scene, rule),
-      ...shadowWarnings(scene, rule, finder, policy),
-      ...raceWarnings(scene, rule),
-    ]),
+    ...policy.rules.flatMap((rule) => {
+      const idle = [...idleWarnings(scene, rule), ...shadowWarnings(scene, rule, finder, policy)];
+      return [...(idle.length > 0 ? idle : heldWarnings(scene, rule, finder)), ...raceWarnings(scene, rule)];
+    }),
     ...conflictWarnings(scene),
     ...shortWarnings(scene),
   ];
@@ -45,12 +55,14 @@ function devicesMatching({ assignment }: Scene, rule: Rule) {
 /** Rules that match nothing, or only what `never` and `allow` keep from everyone. */
 function idleWarnings(scene: Scene, rule: Rule): readonly Warning[] {
   const matching = devicesMatching(scene, rule);
-  const isOpen = [...scene.assignment.findings.values()].some(({ open }) =>
-    open.some((entry) => entry.rule === rule),
-  );
   if (matching.length === 0) {
-    const message = `rule ${rule.name} matches nothing on this host: ${whyNothing(scene, rule)}`;
-    return isOpen ? [] : [{ kind: "no-match", rules: [rule.name], addresses: [], message }];
+    const open = openOf(scene, rule);
+    const message =
+      open === null
+        ? `rule ${rule.name} matches nothing on this host: ${whyNothing(scene, rule)}`
+        : `rule ${rule.name} matches nothing for certain on this host: ${describeOpen(open.addresses.length, open.why)}`;
+    const addresses = open?.addresses ?? [];
+    return [{ kind: open === null ? "no-match" : "not-judged", rules: [rule.name], addresses, message }];
   }
   const excluded = matching.filter(({ exclusion }) => exclusion !== null);
   if (excluded.length < matching.length) {
@@ -101,6 +113,43 @@ function shadowWarnings(scene: Scene, rule: Rule, finder: OutcomeFinder, policy:
   const message = `rule ${rule.name} gets nothing on this host: ${names.join(", ")} stands before it and takes all that it matches`;
   const addresses = matching.map(({ device }) => device.address);
   return [{ kind: "shadowed", rules: [rule.name, ...names], addresses, message }];
+}
+
+/** Rules that match something and get none of it, because each device is held: one of them, and why. */
+function heldWarnings(scene: Scene, rule: Rule, finder: OutcomeFinder): readonly Warning[] {
+  const outcomes = devicesMatching(scene, rule).map(({ device }) => ({
+    device,
+    outcome: finder.of(rule, device),
+  }));
+  const held = outcomes.flatMap(({ device, outcome }) =>
+    outcome.kind === "held" ? [{ device, reason: outcome.reason }] : [],
+  );
+  // A conflict and a shortage of what could be had are told for all of their rules at once.
+  const telling = held.filter(({ reason }) => reason.kind !== "conflict" && reason.kind !== "short");
+  const [example] = [...telling].sort((a, b) => plainness(a) - plainness(b));
+  if (example === undefined || held.length < outcomes.length) {
+    return [];
+  }
+  const many = held.length === 1 ? "the one device" : `each of the ${held.length} devices`;
+  const { device, reason } = example;
+  const one = held.length === 1 ? device.address : `${device.address} for one`;
+  const message = `rule ${rule.name} gets nothing on this host: ${many} that it matches is held, ${one}: ${describeHeld(reason)}`;
+  return [
+    { kind: "held", rules: [rule.name], addresses: held.map((entry) => entry.device.address), message },
+  ];
+}
+
+interface HeldDevice {
+  readonly device: Device;
+  readonly reason: HeldReason;
+}
+
+/** How little a device says about why a rule gets nothing: that a sweeping rule takes no bridge surprises nobody. */
+function plainness({ device, reason }: HeldDevice): number {
+  if (isBridgeDevice(device)) {
+    return 3;
+  }
+  return reason.kind === "delicate-class" ? 2 : Number(reason.kind === "outranked");
 }
 
 /** What a network daemon may configure before the agent takes it, or after (semantics.md 8). */

@@ -8,7 +8,7 @@
  */
 
 import { err, ok, type Result } from "../base/result.js";
-import { addressParts, formatAddress, type PciAddress } from "./address.js";
+import { type AddressParts, addressParts, formatAddress, type PciAddress } from "./address.js";
 import type { DeviceFilter } from "./device-filter.js";
 import { factOf, whyUnknown } from "./fact.js";
 import type { PatternIssue } from "./pattern.js";
@@ -77,15 +77,19 @@ function judge(wanted: readonly Wanted[], device: LspciDevice): Verdict {
 }
 
 const READERS: Readonly<Record<FieldName, (device: LspciDevice) => number | undefined>> = {
-  domain: ({ address }) => addressParts(address).domain,
-  bus: ({ address }) => addressParts(address).bus,
-  slot: ({ address }) => addressParts(address).device,
-  function: ({ address }) => addressParts(address).function,
+  domain: (device) => partOf(device, "domain"),
+  bus: (device) => partOf(device, "bus"),
+  slot: (device) => partOf(device, "device"),
+  function: (device) => partOf(device, "function"),
   vendor: ({ vendor }) => numberOf(vendor),
   device: ({ device }) => numberOf(device),
   class: (device) => numberOf(device.class?.slice(0, 4)),
   interface: (device) => numberOf(device.class?.slice(4)),
 };
+
+function partOf({ address }: Partial<LspciDevice>, part: keyof AddressParts): number | undefined {
+  return address === undefined ? undefined : addressParts(address)[part];
+}
 
 function filterOf(wanted: readonly Wanted[]): DeviceFilter {
   return {

@@ -13,6 +13,7 @@ import { byPreference, compareBy, type Tastes } from "./preference.js";
 import type { Scene } from "./scene.js";
 import type { Selection } from "./selection.js";
 import { evaluateSelector } from "./selector.js";
+import { nameOfKey } from "./selector-key.js";
 import { Situation } from "./situation.js";
 import { splitGroup } from "./takeable.js";
 import type { Unit } from "./unit.js";
@@ -63,7 +64,7 @@ export class OutcomeFinder {
     const { verdict, keys } = evaluateSelector(rule.match, device);
     const [vm = ""] = vmsOf(rule);
     const exclusion = this.#scene.assignment.findings.get(device.address)?.exclusion ?? null;
-    const failing = keys.filter((entry) => entry.verdict === verdict).map((entry) => entry.key);
+    const failing = keys.filter((entry) => entry.verdict === verdict).map(nameOfKey);
     switch (verdict) {
       case "no-match":
         return { kind: "no-match", keys: failing };

@@ -1,5 +1,6 @@
 /** What each rule came to, as it is told. */
 import { ruleOf } from "./assignment-report.js";
+import { openOf } from "./open-question.js";
 import type { Rule } from "./policy.js";
 import type { Scene } from "./scene.js";
 import { vmStatus } from "./world.js";
@@ -20,6 +21,16 @@ export interface RuleReport {
   /** How many devices it gives to VMs. */
   readonly got: number;
   readonly short?: ShortReport;
+  /** Where there are devices on which the rule has no answer. */
+  readonly open?: OpenReport;
+}
+
+/** What a rule cannot be held against. */
+export interface OpenReport {
+  /** How many devices. */
+  readonly devices: number;
+  /** What is not known of any of them, each once: `serial unreadable`. */
+  readonly why: readonly string[];
 }
 
 /** Every rule of the file, in its order. */
@@ -39,7 +50,12 @@ export function reportRules(scene: Scene): readonly RuleReport[] {
     const { name, mode, onNoMatch } = rule;
     const report = { name, mode, onNoMatch, matches: matches.get(rule) ?? 0, got: got.get(name) ?? 0 };
     const short = shortageOf(scene, rule);
-    return short === null ? report : { ...report, short };
+    const open = openOf(scene, rule);
+    return {
+      ...report,
+      ...(short === null ? {} : { short }),
+      ...(open === null ? {} : { open: { devices: open.addresses.length, why: open.why } }),
+    };
   });
 }
 

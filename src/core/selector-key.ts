@@ -27,6 +27,14 @@ export interface KeyVerdict {
   readonly keys?: readonly KeyVerdict[];
 }
 
+/** Keys that ask about several facts, so that their name alone does not say which one is missing. */
+const COMPOUND_KEYS: readonly string[] = ["when", "lspci", "not", "any"];
+
+/** A key as reasons name it; one that asks about several facts with the one that is not known. */
+export function nameOfKey({ key, why }: Pick<KeyVerdict, "key" | "why">): string {
+  return why !== undefined && COMPOUND_KEYS.includes(key) ? `${key} (${why})` : key;
+}
+
 /** One compiled key of a selector. */
 export interface SelectorKey {
   readonly key: string;

@@ -1,7 +1,7 @@
 /** The keys `udev` and `sysfs`: maps from a name to the values wanted of it. All of the names must hold. */
 
 import { err, ok } from "../base/result.js";
-import { sysfsFactOf, UDEV_UNFINISHED, udevFactOf, whyAttributeUnknown } from "./fact.js";
+import { sysfsFactOf, udevFactOf, whyAttributeUnknown, whyUdevUnknown } from "./fact.js";
 import type { RawValue, SelectorIssue, SelectorPath } from "./selector.js";
 import { type CompiledKey, compileFact, type FactSource, type SelectorKey } from "./selector-key.js";
 import { attributeRefusal } from "./sysfs-name.js";
@@ -17,12 +17,12 @@ const PROPERTY = /^[^\s=]{1,128}$/;
 const SOURCES: Readonly<Record<MapKey, (name: string) => Pick<FactSource, "factOf" | "why" | "wishes">>> = {
   udev: (name) => ({
     factOf: (device) => udevFactOf(name, device),
-    why: () => UDEV_UNFINISHED,
+    why: whyUdevUnknown,
     wishes: { ...NO_WISHES, udev: true },
   }),
   sysfs: (name) => ({
     factOf: (device) => sysfsFactOf(name, device),
-    why: () => whyAttributeUnknown(name),
+    why: (device) => whyAttributeUnknown(name, device),
     wishes: { ...NO_WISHES, attributes: [name] },
   }),
 };

@@ -35,6 +35,18 @@ export function readPciNames(root: HostRoot): (device: Device) => PciNames {
   };
 }
 
+/** Vendors in whose name the text occurs, case aside; those whose name begins with it first. Empty without the file. */
+export function findVendors(root: HostRoot, text: string): readonly { id: string; name: string }[] {
+  const wanted = text.toLowerCase();
+  const lines = PLACES.map((place) => readIfAny(root.inside(place))).find((found) => found !== undefined);
+  const found = (lines ?? "").split("\n").flatMap((line) => {
+    const [, id, name] = /^([0-9a-f]{4}) {2}(.+)$/.exec(line) ?? [];
+    return id !== undefined && name?.toLowerCase().includes(wanted) === true ? [{ id, name }] : [];
+  });
+  const isFirst = ({ name }: { readonly name: string }) => name.toLowerCase().startsWith(wanted);
+  return [...found.filter(isFirst), ...found.filter((entry) => !isFirst(entry))];
+}
+
 interface VendorEntry {
   readonly name: string;
   readonly devices: ReadonlyMap<string, string>;

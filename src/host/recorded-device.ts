@@ -19,7 +19,7 @@ interface Field<T> {
   readonly expected: string;
 }
 
-type FieldName = Exclude<keyof Device, "address" | "appearance" | "lent">;
+type FieldName = Exclude<keyof Device, "address" | "appearance" | "isRecorded" | "lent">;
 
 /** In the order in which a capture writes them. */
 export const RECORDED_FIELDS: { readonly [K in FieldName]-?: Field<Device[K]> } = {

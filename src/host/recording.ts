@@ -93,12 +93,18 @@ export function parseRecording(text: string, path: string): HostPicture {
   refuseTwins(parsed, path);
   const isWholeSysfs = typeof captureKind === "string" && captureKind.startsWith("sysfs snapshot");
   return {
-    devices: withPlaces(parsed, isWholeSysfs).sort((a, b) => compareAddresses(a.address, b.address)),
+    devices: withPlaces(parsed, isWholeSysfs)
+      .map(asRecorded)
+      .sort((a, b) => compareAddresses(a.address, b.address)),
     protectionFacts: parsedOrNull(protectionFacts, parseProtectionFacts, path, "protectionFacts"),
     dma: parsedOrNull(dma, asDmaSafety, path, "dma"),
     kernel: typeof kernel === "string" ? kernel : null,
     mountPoints: [],
   };
+}
+
+function asRecorded(device: Device): Device {
+  return { ...device, isRecorded: true };
 }
 
 function accept(parsed: Result<Device, string>, path: string, at: number): Device {
@@ -149,7 +155,7 @@ async function readTree(dir: string, wishes: FactWishes): Promise<HostPicture> {
   const hasDrivers = picture.devices.some(({ driver }) => driver !== null);
   return {
     ...picture,
-    devices: picture.devices.map((device) => withoutUncollected(device, hasGroups, hasDrivers)),
+    devices: picture.devices.map((device) => asRecorded(withoutUncollected(device, hasGroups, hasDrivers))),
     // Without PID 1's mounts the rest would only say that nothing can be told.
     protectionFacts: existsSync(root.proc(1, "mountinfo")) ? protectionFacts : null,
   };

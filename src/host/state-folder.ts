@@ -104,8 +104,15 @@ async function provideFolder(path: string): Promise<string> {
     await mkdir(path, { recursive: true, mode: 0o700 });
     return path;
   } catch (cause) {
-    throw new HostError("host.state-unsafe", `cannot create ${path}: ${messageOf(cause)}`, { cause });
+    throw new HostError("host.state-unsafe", `cannot create ${path}: ${whyNot(cause)}`, { cause });
   }
+}
+
+/** Why a folder or file cannot be had, and where it helps, what to do. */
+function whyNot(cause: unknown): string {
+  return errnoOf(cause) === "EACCES" || errnoOf(cause) === "EPERM"
+    ? "this user may not: run it as root, or name a folder of your own with --state"
+    : messageOf(cause);
 }
 
 async function factsAbove(path: string, trustedAbove: string | undefined): Promise<FolderFacts[]> {
@@ -150,7 +157,7 @@ function openLock(file: string, flags: number): number {
   try {
     return openSync(file, flags, 0o600);
   } catch (cause) {
-    throw new HostError("host.state-unsafe", `cannot open ${file}: ${messageOf(cause)}`, { cause });
+    throw new HostError("host.state-unsafe", `cannot open ${file}: ${whyNot(cause)}`, { cause });
   }
 }
 

@@ -17,6 +17,8 @@ export interface RecordedMachineOptions {
 export interface RecordedMachine {
   /** Each behind what it hangs on. */
   readonly cards: readonly SimCard[];
+  /** The devices that they stand for, with what was assumed on request. */
+  readonly devices: readonly Device[];
   /** For people: what was assumed, and for how many devices. */
   readonly notes: readonly string[];
 }
@@ -44,7 +46,11 @@ export function machineOf(devices: readonly Device[], options: RecordedMachineOp
   const known = new Set(sorted.map((device) => device.address));
   const grouped = options.isAssumingGroups ? assumeIommuGroups(sorted) : sorted;
   const cards = grouped.map((device) => cardOf(device, known));
-  return { cards: withoutKnots(inPlugOrder(cards)), notes: notesOf(sorted, known, options) };
+  return {
+    cards: withoutKnots(inPlugOrder(cards)),
+    devices: grouped,
+    notes: notesOf(sorted, known, options),
+  };
 }
 
 /** Bridges that claim to be above each other: the first of them stands on a root bus. */
@@ -71,7 +77,7 @@ function cardOf(device: Device, known: ReadonlySet<PciAddress>): SimCard {
     ...given("memory", device.memory),
     ...given("label", device.label),
     ...given("udev", device.udev),
-    ...given("driver", fitting(NAME, device.driver)),
+    ...(device.driver === null ? { driver: null } : given("driver", fitting(NAME, device.driver))),
     ...given("slot", fitting(NAME, device.slot)),
     ...given("rootBus", fitting(ROOT_BUS, device.rootBus)),
     ...given("serial", fitting(SERIAL, device.serial)),
@@ -118,21 +124,24 @@ function notesOf(
   const facts: [number, string][] = [
     [
       count((device) => device.class !== undefined && device.class.length < CLASS_DIGITS),
-      "the programming interface of the class was not recorded: 00 is assumed",
+      "the programming interface of the class was not recorded: it stays unknown",
     ],
     [isAssumingGroups ? ungrouped : 0, "no IOMMU group was recorded: one per card is assumed"],
     [
       isAssumingGroups ? 0 : ungrouped,
       "no IOMMU group was recorded: nobody can have them (--assume-iommu-groups assumes one per card)",
     ],
-    [count((device) => device.driver === undefined), "the driver was not recorded: none is assumed"],
+    [
+      count((device) => device.driver === undefined),
+      "the driver was not recorded: it stays unknown, so none of them counts as free beside a card that is taken",
+    ],
     [
       count(({ driver }) => driver != null && !NAME.test(driver)),
-      "the recorded driver's name cannot be one: none is assumed",
+      "the recorded driver's name cannot be one: it stays unknown",
     ],
     [
       count(({ parent }) => parent === undefined || (parent !== null && !known.has(parent))),
-      "the bridge above was not recorded: a root bus is assumed, so `path` and `root` mean nothing for them",
+      "the bridge above was not recorded: a root bus is simulated, so nothing happens to them by what happens above",
     ],
   ];
   return facts

@@ -161,9 +161,9 @@ describe("match", () => {
   it("says what is not known instead of yes or no", async () => {
     const ended = await runProgram(["match", "class=030002", "--host", listing]);
     expect([ended.code, ended.stderr]).toEqual([3, `${NO_FACTS}no device matches\n`]);
-    expect(ended.stdout).toMatch(/unknown: programming interface of its class not known/);
+    expect(ended.stdout).toMatch(/unknown: programming interface of its class not in this recording/);
     const json = answerIn(await runProgram(["match", "class=030002", "--host", listing, "--json"]));
-    const missing = { key: "class", why: "programming interface of its class not known" };
+    const missing = { key: "class", why: "programming interface of its class not in this recording" };
     expect([json.matches, json.unknown.map(({ unknownKeys }) => unknownKeys)]).toEqual([
       [],
       [[missing], [missing]],
@@ -174,9 +174,20 @@ describe("match", () => {
     const ended = await match("not.class=bridge", "lspci=-s 00:02", "serial=68-*");
     expect([ended.code, ended.stdout]).toEqual([
       3,
-      expect.stringMatching(/^0000:00:02\.0 .* unknown: serial /m),
+      expect.stringMatching(/^0000:00:02\.0 .* unknown: serial not in this recording/m),
     ]);
     expect((await match("path=0000:00/02.0", "root=none")).code).toBe(0);
+  });
+
+  it("tries a pattern that can match nothing, and says what may have been meant", async () => {
+    const ended = await match("10de:1b06", "--json");
+    expect([ended.code, ended.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^remark: 10de:1b06: .*vendor:device\n.*\n.*\n {2}write vendor=10de device=1b06/),
+    ]);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      remarks: [{ argument: "10de:1b06", message: expect.stringContaining("vendor:device"), character: 0 }],
+    });
   });
 
   it("answers programs in a shape of its own", async () => {

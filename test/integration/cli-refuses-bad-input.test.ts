@@ -172,6 +172,18 @@ describe("a state folder that is no good", () => {
     expect(answer).toEqual([77, expect.stringMatching(/mode 0777.*make it 0700/)]);
   });
 
+  it("is refused in one sentence when the user may not make it", async () => {
+    const nobody = ["setpriv", "--reuid", "65534", "--clear-groups"];
+    // A checkout below root's home can only be run by another user with the right to read it.
+    const reading = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"];
+    const prefix = process.getuid?.() === 0 ? [...nobody, ...reading] : [];
+    const answer = await refusal(["state", "accept-loss", "--state", "/pciplug-nowhere"], { prefix });
+    expect(answer).toEqual([
+      77,
+      "pciplug: cannot create /pciplug-nowhere: this user may not: run it as root, or name a folder of your own with --state",
+    ]);
+  });
+
   it("is refused when a file is in its place", async () => {
     const file = ground.write(good());
     const answer = await refusal(ground.args("agent", "--state", file));

@@ -114,7 +114,7 @@ ADDRESS       VM   RULE  STATE
       expect.stringMatching(/bad.yaml:2:.*vm-stopp: is not a key here/),
       expect.stringMatching(/^pciplug: cannot play event 2 \(VM net starts\)/),
       expect.stringMatching(/nowhere.yaml: is not there/),
-      expect.stringMatching(/absent.yaml: cannot be read/),
+      expect.stringMatching(/absent.yaml: is not there: expected a YAML list of events\n$/),
       expect.stringMatching(/^pciplug: cannot read the recorded host /),
     ]);
   });
@@ -130,13 +130,17 @@ ADDRESS       VM   RULE  STATE
     expect([ended.code, ended.stderr]).toEqual([0, ""]);
   });
 
-  it("leaves nothing behind when it is interrupted", async () => {
+  it.each([
+    ["SIGHUP", 129],
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("leaves nothing behind when it is interrupted by %s", async (signal, code) => {
     const scratch = inScratch();
     const events = write("long.yaml", "- {vm-restart: net}\n".repeat(500));
     const program = new Program(args("--events", events), scratch);
     await program.until(/VM net restarts/);
-    const ended = await program.end("SIGINT");
-    expect([ended.code, ended.signal]).toEqual([130, null]);
+    const ended = await program.end(signal);
+    expect([ended.code, ended.signal]).toEqual([code, null]);
     expect(ended.stderr).toMatch(/called off/);
     expect(scratch.left()).toEqual([]);
   });

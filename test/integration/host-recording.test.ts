@@ -91,7 +91,7 @@ describe("a capture", () => {
   it.each(["ghw-i7-1270p", "hwloc-2pa-pcidomain32bits"])("of %s has the same devices", async (tree) => {
     const seen = await readRecording(join(fixtures, "sysfs", tree));
     const read = parseRecording(JSON.stringify(captureOf(seen, capturing)), "host.json");
-    const recorded = seen.devices.map((device) => ({ ...device, appearance: "recorded" }));
+    const recorded = seen.devices.map((device) => ({ ...device, appearance: "recorded", isRecorded: true }));
     expect(read.devices).toEqual(recorded);
   });
 

@@ -34,7 +34,7 @@ describe("a recorded machine that is simulated", () => {
     const seen = new Map((await seenOf(devices)).map((device) => [device.address, device]));
     expect([...seen.keys()].sort()).toEqual(devices.map(({ address }) => address).sort());
     for (const recorded of devices) {
-      const { appearance: _, class: code, ...facts } = recorded;
+      const { appearance: _, isRecorded: __, class: code, ...facts } = recorded;
       const known = Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== null));
       expect(seen.get(recorded.address)).toMatchObject(known);
       expect(seen.get(recorded.address)?.class).toBe(code?.padEnd(6, "0"));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { CardIndex } from "../../../src/agent/rehearse-cards.js";
 import type { SimCard } from "../../../src/sim/card.js";
+import { aDevice } from "../../support/builders.js";
 
 const bridge: SimCard = { address: "0000:00:01.0", class: "060400", iommuGroup: 1 };
 const gpu: SimCard = {
@@ -36,6 +37,23 @@ describe("the cards that a rehearsal knows", () => {
     expect(index().cardsToPlug({ like: "0000:65:00.0", address: "0000:66:01.0" }, everything)).toEqual([
       { ...kind, address: "0000:66:01.0", parent: other.parent, iommuGroup: 15 },
     ]);
+  });
+
+  it("are shown as recorded: what nobody recorded stays unknown, and only the driver is as it is now", () => {
+    const { driver: _, numaNode: __, ...dark } = aDevice("0000:65:00.0", { class: "0300" });
+    const cards = new CardIndex([{ address: dark.address, class: "030000" }], [dark]);
+    const seen = aDevice("0000:65:00.0", { driver: null, numaNode: -1, appearance: "7" });
+    expect(cards.show(seen)).toEqual({ ...dark, appearance: "7" });
+    expect(cards.show({ ...seen, driver: "vfio-pci" })).toEqual({
+      ...dark,
+      appearance: "7",
+      driver: "vfio-pci",
+    });
+    cards.cardsToPlug({ address: dark.address, driver: "nouveau" }, nothing);
+    expect([cards.isDriverKnown(dark.address), cards.show(seen).driver]).toEqual([true, null]);
+    // Another card in its place: nothing is known of it but what is seen.
+    cards.cardsToPlug({ address: dark.address, vendor: "8086" }, nothing);
+    expect(cards.show(seen)).toEqual(seen);
   });
 
   it("share an IOMMU group again where they shared one", () => {

@@ -18,6 +18,27 @@ describe("the devices for people", () => {
     ]);
   });
 
+  it("fit a terminal, whose width wraps reasons and names", () => {
+    const device = aDevice("0000:01:00.0", { class: "010802", driver: "nvme" });
+    const because = "it carries what is mounted at / through md127, dm-0, dm-1 and nvme0n1";
+    const protections = new Map([[device.address, protectedBy(because)]]);
+    const names = new Map([
+      [device.address, { vendor: "Samsung Electronics Co Ltd", device: "NVMe SSD Controller SM981/PM981" }],
+    ]);
+    const wide = renderDevices({ devices: [device], protections }, null, names);
+    const lines = renderDevices({ devices: [device], protections }, null, names, 150);
+    expect([wide.length, lines.length]).toEqual([2, 4]);
+    expect(lines.every((line) => line.length <= 150)).toBe(true);
+    const words = (all: readonly string[]) => all.slice(1).join(" ").split(/ +/).sort();
+    expect(words(lines)).toEqual(words(wide));
+    const narrow = renderDevices({ devices: [device], protections }, null, names, 100);
+    expect(narrow.every((line) => line.length <= 100)).toBe(true);
+    expect(narrow.slice(2)).toEqual([
+      `  protected: ${because}; Samsung`,
+      "  Electronics Co Ltd NVMe SSD Controller SM981/PM981",
+    ]);
+  });
+
   it("say whose they are where the agent knows", () => {
     const owners = new Map([["0000:01:00.0", { vm: "b", state: "held" as const, held: "b is not running" }]]);
     const [, row] = renderDevices({ devices: [aDevice("0000:01:00.0")], protections: none }, owners);

@@ -74,6 +74,15 @@ ADDRESS       RULE  WHY
 0000:17:00.0  nics  in use: eth0 is up; a rule with takeConfigured: true takes it all the same`);
   });
 
+  it("shows which field an expression lacks, beside those that it has", () => {
+    const policy = aPolicy([aRule("near", { when: 'numaNode == 1 && vendor == "10de"' }, "a")]);
+    const text = shown(aWorld({ devices: [gpu], policy }), { about: "device", address: gpu.address });
+    expect(text).toMatch(/^ {2}\? +when .* NUMA node not known \(has numaNode=\? vendor=10de\)$/m);
+    expect(shown(aWorld({ devices: [gpu], policy }), { about: "rule", name: "near" })).toContain(
+      "matches nothing for certain, gives 0; 1 device could not be judged: NUMA",
+    );
+  });
+
   it("says so when no rule is for a VM", () => {
     const bare = aWorld({ devices: [gpu], policy: aPolicy([]), vms: { a: up() } });
     expect(shown(bare, { about: "vm", name: "a" })).toBe("VM a, running\nNo rule is for it.");

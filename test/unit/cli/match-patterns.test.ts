@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { describeSelectorIssue, parsePatterns } from "../../../src/cli/match-patterns.js";
+import { describeRemark, describeSelectorIssue, parsePatterns } from "../../../src/cli/match-patterns.js";
+import { compileSelector } from "../../../src/core/selector.js";
 
 function rawOf(...args: readonly string[]): unknown {
   return JSON.parse(JSON.stringify(parsePatterns(args).raw));
@@ -66,5 +67,37 @@ describe("what is wrong with an argument", () => {
     expect(describeSelectorIssue({ path: [], message: "selects by nothing" }, patterns)).toEqual([
       "pciplug: cannot match : selects by nothing",
     ]);
+  });
+});
+
+describe("what can match nothing", () => {
+  const nvidia = { id: "10de", name: "NVIDIA Corporation" };
+
+  function remarksOn(...args: readonly string[]): readonly string[] {
+    const patterns = parsePatterns(args);
+    const compiled = compileSelector(patterns.raw);
+    return compiled.ok
+      ? compiled.value.remarks.flatMap((remark) =>
+          describeRemark(remark, patterns, (text) => (text === "nvidia" ? [nvidia] : [])),
+        )
+      : [];
+  }
+
+  it("is tried all the same, after a remark that says what was meant", () => {
+    expect(remarksOn("*", "vendor=nvidia")).toEqual([
+      expect.stringMatching(/^remark: vendor=nvidia: matches no id/),
+      "  vendor=nvidia",
+      "         ^",
+      "  vendor takes a hex id: 10de is NVIDIA Corporation",
+    ]);
+    expect(remarksOn("vendor=acme").at(-1)).toBe("  write the hex id, such as 10de: names are never matched");
+    expect(remarksOn("10de:1b06")).toEqual([
+      "remark: 10de:1b06: matches no address: it looks like vendor:device",
+      "  10de:1b06",
+      "  ^",
+      "  write vendor=10de device=1b06, or 'lspci=-d 10de:1b06'",
+    ]);
+    expect(remarksOn("vendor=10de:1b06").at(-1)).toContain("write vendor=10de device=1b06");
+    expect(remarksOn("65:00").at(-1)).toBe("  write 65:00.* for every function of the slot");
   });
 });

@@ -78,6 +78,46 @@ describe("the plan for people", () => {
     ]);
   });
 
+  it("does not say that a rule matches nothing where that is not known", () => {
+    const open = { devices: 3, why: ["serial unreadable", "NUMA node not known"] };
+    const rules = [
+      { ...rule, name: "dim", matches: 0, got: 0, open },
+      { ...rule, name: "half", open: { ...open, devices: 1 } },
+    ];
+    expect(renderPlan({ ...nothing, rules })).toEqual([
+      "Nothing to do.",
+      "",
+      "Rule dim matches nothing for certain; 3 devices could not be judged: serial unreadable, NUMA node",
+      "not known",
+      "Rule half matches 1 for certain; 1 device could not be judged: serial unreadable, NUMA node not",
+      "known",
+    ]);
+  });
+
+  it("puts many devices that are held for one reason on one line, where that is wanted", () => {
+    const reason = { kind: "delicate-class" as const, message: "storage is left alone" };
+    const other = { kind: "protected" as const, message: "protected: console" };
+    const many = [1, 2, 3, 4].map((bus) => ({
+      address: anAddress(`0000:0${bus}:00.0`),
+      vm: "b",
+      rule: "all",
+      reason,
+    }));
+    const held = [...many, { address: gpu, vm: "b", rule: "all", reason: other }];
+    expect(renderPlan({ ...nothing, held }, true)).toEqual([
+      "Nothing to do.",
+      "",
+      "Held:",
+      "ADDRESS                  VM  RULE  WHY",
+      "0000:01:00.0 and 3 more  b   all   storage is left alone",
+      "0000:65:00.0             b   all   protected: console",
+      "",
+      "Many devices on one line: pciplug plan --all shows each of them.",
+    ]);
+    expect(renderPlan({ ...nothing, held })).toHaveLength(9);
+    expect(renderPlan({ ...nothing, held: held.slice(1) }, true)).toHaveLength(8);
+  });
+
   it("speaks of no steps where nobody could be asked what there is to do", () => {
     expect(renderPlan({ ...nothing, source: "offline" })).toEqual(["No VM is to have any device."]);
     const assignments = [{ address: gpu, vm: "b", rule: "r" }];

@@ -5,16 +5,39 @@ import { renderCompletion } from "../../../src/cli/completion.js";
 import type { CliIo } from "../../../src/cli/io.js";
 import { buildProgram, exitCodeOfError, runProgram } from "../../../src/cli/program.js";
 
-function paper(): { io: CliIo; out: string[]; err: string[]; codes: number[] } {
+function paper(input = ""): { io: CliIo; out: string[]; err: string[]; codes: number[] } {
   const [out, err, codes]: [string[], string[], number[]] = [[], [], []];
   const io = {
     out: (line: string) => out.push(line),
     err: (line: string) => err.push(line),
+    input: () => Promise.resolve(input),
     uid: 0,
     exit: (code: number) => codes.push(code),
   };
   return { io, out, err, codes };
 }
+
+describe("check", () => {
+  const good = "vms: [{name: a, qmp: /run/a.sock}]\nrules: []\n";
+
+  it("takes one file and refuses to guess which of two is meant", async () => {
+    const { io, err, codes } = paper();
+    await runProgram(io, "1.0.0", ["check", "-c", "a.yaml", "b.yaml"]);
+    expect([codes, err]).toEqual([
+      [64],
+      ["pciplug: say one file, not both b.yaml and --config a.yaml (see: pciplug check --help)"],
+    ]);
+  });
+
+  it.each(["-", "/dev/stdin"])("reads standard input as %s", async (name) => {
+    const { io, out, codes } = paper(good);
+    await runProgram(io, "1.0.0", ["check", name]);
+    expect([codes, out]).toEqual([[0], [`${name}: ok (1 VM, 0 rules)`]]);
+    const bad = paper("vms: [\n");
+    await runProgram(bad.io, "1.0.0", ["check", name]);
+    expect([bad.codes, bad.err[0]]).toEqual([[78], expect.stringContaining(`${name}:2:1: is not YAML`)]);
+  });
+});
 
 describe("the program", () => {
   it.each([

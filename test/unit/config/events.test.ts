@@ -71,7 +71,22 @@ describe("the events file of a rehearsal", () => {
     ["- {unplug: 65}", /\[0\]\.unplug: expected an address such as 0000:65:00.0/],
     ["- {plug: {address: '0000:65:00.0', vendor: 10}}", /\[0\]\.plug\.vendor: expected four hex digits/],
     ["- {plug: {address: '0000:65:00.0', driver: '../x'}}", /\[0\]\.plug\.driver: expected a driver's name/],
-    ["- {vm-begin: a}", /\[0\]\.vm-begin: is not a key here/],
+    ["- {vm-begin: a}", /:1:4: \[0\]\.vm-begin: is not a key here: expected at, plug, unplug, /],
+    ["- {wait: 1s}\n- {vm-stpo: a}", /:2:4: \[1\]\.vm-stpo: is not a key here[\s\S]*did you mean vm-stop\?/],
+    [
+      "- plug:\n    address: '0000:65:00.0'\n    vendr: '10de'",
+      /:3:5: \[0\]\.plug\.vendr: is not a key here: expected address, like, [\s\S]*did you mean vendor\?/,
+    ],
+    [
+      "- {plug: {like: '0000:65:00.0'}}",
+      /:1:10: \[0\]\.plug\.address: is missing: expected an address such as/,
+    ],
+    ["- {eject: {vm: a}}", /\[0\]\.eject\.address: is missing: expected a full address/],
+    ["- {plug: '65:00.0'}", /:1:10: \[0\]\.plug: has no domain: write 0000:65:00\.0$/m],
+    ["- {unplug: '0B:00'}", /\[0\]\.unplug: has no domain: write 0000:0b:00$/m],
+    ["- {eject: {vm: a, address: '65:00.0'}}", /address: has no domain: write 0000:65:00\.0$/m],
+    ["- {plug: here}", /\[0\]\.plug: expected an address such as 0000:65:00\.0/],
+    ["- {plug: [a]}", /\[0\]\.plug: expected an address, or a map/],
     ["- {wait: soon}", /\[0\]\.wait: expected a duration/],
     ["- {at: 5s, vm-stop: a}\n- {at: 4s, vm-start: a}", /events.yaml:2:8: \[1\]\.at: is earlier/],
   ])("refuses %s and says where and why", (text, why) => {

@@ -138,8 +138,41 @@ describe("an address pattern", () => {
     expect(compile(pattern).remarks).toEqual([{ index, message: expect.stringContaining(message) }]);
   });
 
-  it("that can match has no remark", () => {
-    expect(compile("0000:{01,65}:[0-1]?.*").remarks).toEqual([]);
+  it.each([
+    ["0000:0b:00", "names no function", "write 0000:0b:00.* for"],
+    ["65:00", "names no function", "write 65:00.* for"],
+    ["65:00.9", "functions 0 to 7", "such as 0000:65:00.0"],
+    ["0000:65:2?.0", "slots 00 to 1f", "such as 0000:65:00.0"],
+    ["0000:65:00.*.", "slots 00 to 1f", "such as 0000:65:00.0"],
+    ["10de:1b06", "looks like vendor:device", 'lspci: "-d 10de:1b06"'],
+    ["{65:20.*,65:00}", "slots 00 to 1f", "such as 0000:65:00.0"],
+  ])("%s is accepted with a remark on its form, which no address has", (pattern, message, hint) => {
+    expect(compile(pattern).remarks).toMatchObject([
+      { message: expect.stringContaining(message), hint: expect.stringContaining(hint) },
+    ]);
+  });
+
+  it.each(["0000:{01,65}:[0-1]?.*", "*", "*:*", "*:00.0", "00*:*", "{65:20.*,65:00.0}", "10000:*", "*:*.7"])(
+    "%s can match and has no remark",
+    (pattern) => {
+      expect(compile(pattern).remarks).toEqual([]);
+    },
+  );
+
+  it("that matches some address never has a remark", () => {
+    fc.assert(
+      fc.property(
+        pciAddress,
+        fc.array(fc.nat(14)),
+        fc.constantFrom("?", "*", "[!x]"),
+        (known, places, wild) => {
+          const text = [...known]
+            .map((char, at) => (places.includes(at) && char !== ":" ? wild : char))
+            .join("");
+          expect(compile(text).matches(known) ? compile(text).remarks : []).toEqual([]);
+        },
+      ),
+    );
   });
 });
 

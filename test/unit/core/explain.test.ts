@@ -77,6 +77,22 @@ describe("what is explained of a device", () => {
     expect(verdict).toMatchObject({ kind: "held", reason: { kind: "fact-unknown" } });
   });
 
+  it("names the field that an expression or what is inside of not lacks, in the reason too", () => {
+    const { driver: _, ...bare } = gpu;
+    const policy = aPolicy([
+      aRule("near", { vendor: "10de", when: "numaNode == 1" }, "a"),
+      aRule("idle", { vendor: "10de", not: { driver: "nouveau" } }, "a"),
+    ]);
+    const { rules, verdict } = onDevice(aWorld({ devices: [bare], policy }), "0000:65:00.0");
+    expect(rules.map(({ outcome }) => outcome.message)).toEqual([
+      "not known on this host: when (NUMA node not known)",
+      "not known on this host: not (driver not known)",
+    ]);
+    expect(verdict.message).toBe(
+      "held: not known on this host: when (NUMA node not known), not (driver not known)",
+    );
+  });
+
   it("tells what every member of its IOMMU group is", () => {
     const bridge = aDevice("0000:64:00.0", { class: "060400", driver: "pcieport", iommuGroup: 0x65 });
     const policy = aPolicy([aRule("gpu", { address: "0000:65:00.0" }, "a")]);

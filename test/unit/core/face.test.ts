@@ -40,6 +40,26 @@ describe("the package's face", () => {
   });
 
   it.each([
+    [{}],
+    [null],
+    [{ address: "65:00.0", vendor: 0x10de, class: "vga" }],
+    [{ address: 5, vendor: "NVIDIA", device: ["2204"], class: 3 }],
+  ])("answers no, and never throws, about a device of which nothing is known: %j", (device) => {
+    const nobody = device as unknown as ReturnType<typeof aDevice>;
+    for (const [option, pattern] of [
+      ["-s", "65:"],
+      ["-s", "0:"],
+      ["-s", ".0"],
+      ["-d", "10de:"],
+      ["-d", ":2204"],
+      ["-d", "::03xx"],
+      ["-d", "::0300:00"],
+    ] as const) {
+      expect([pattern, compileLspciFilter(option, pattern)(nobody)]).toEqual([pattern, false]);
+    }
+  });
+
+  it.each([
     [() => compilePattern(""), 0],
     [() => compilePattern("a(b)"), 1],
     [() => compilePattern("a".repeat(200)), 199],

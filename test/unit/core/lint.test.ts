@@ -36,10 +36,79 @@ describe("strict checks", () => {
     ]);
   });
 
-  it("do not call never what a fact that is not known keeps open", () => {
+  it("do not call never what a fact that is not known keeps open, and say which fact", () => {
     const { vendor: _, ...bare } = gpu;
-    const world = aWorld({ devices: [bare], policy: aPolicy([aRule("r", { vendor: "10de" }, "a")]) });
-    expect(lint(setScene(world))).toEqual([]);
+    const policy = aPolicy([aRule("r", { vendor: "10de" }, "a")]);
+    expect(lint(setScene(aWorld({ devices: [bare], policy })))).toEqual([
+      {
+        kind: "not-judged",
+        rules: ["r"],
+        addresses: [gpu.address],
+        message:
+          "rule r matches nothing for certain on this host: 1 device could not be judged: vendor id unreadable",
+      },
+    ]);
+    expect(lint(setScene(aWorld({ devices: [bare, aDevice("0000:66:00.0")], policy })))).toEqual([]);
+  });
+
+  describe("about a rule of which every match is held", () => {
+    const rule = aRule("gpus", { vendor: "10de" }, "a");
+    const beside = aDevice("0000:65:00.1", { vendor: "8086", driver: "xhci_hcd" });
+    const gets = "gets nothing on this host: the one device that it matches is held, 0000:65:00.0:";
+
+    it.each<[string, readonly Rule[], Partial<World>, string]>([
+      [
+        "by a neighbour in its IOMMU group",
+        [rule],
+        {},
+        `rule gpus ${gets} IOMMU group 101 is blocked by 0000:65:00.1 (on driver xhci_hcd, no rule names it)`,
+      ],
+      [
+        "by what the host needs",
+        [rule],
+        { protections: new Map([[gpu.address, protectedBy("it is the console")]]) },
+        `rule gpus ${gets} protected: it is the console`,
+      ],
+      [
+        "by what the card was expected to be",
+        [aRule("gpus", { vendor: "10de" }, "a", { expect: { device: "1234" } })],
+        {},
+        `rule gpus ${gets} expected device 1234, found device 2204`,
+      ],
+    ])("%s: name one device and its reason", (_what, rules, more, message) => {
+      const world = aWorld({ devices: [gpu, beside], policy: aPolicy(rules) }, more);
+      expect(lint(setScene(world))).toEqual([
+        { kind: "held", rules: ["gpus"], addresses: [gpu.address], message },
+      ]);
+    });
+
+    it("for want of a fact of the host: name that", () => {
+      const { iommuGroup: _, ...bare } = gpu;
+      const world = aWorld({ devices: [bare], policy: aPolicy([rule]) });
+      expect(lint(setScene(world)).map(({ message }) => message)).toEqual([
+        `rule gpus ${gets} not known on this host: iommuGroup`,
+      ]);
+    });
+
+    it("name none that a sweeping rule leaves alone anyway, where there is another", () => {
+      const bridge = aDevice("0000:00:01.0", { class: "060400" });
+      const disk = aDevice("0000:02:00.0", { class: "010802" });
+      const world = aWorld({
+        devices: [bridge, disk, gpu, beside],
+        policy: aPolicy([aRule("all", { address: "*:*.0" }, "a")]),
+      });
+      const [warning, ...others] = lint(setScene(world));
+      expect([warning?.kind, others]).toEqual(["held", []]);
+      expect(warning?.message).toMatch(
+        /^rule all gets nothing on this host: each of the 3 devices that it matches is held, 0000:65:00\.0 for one: IOMMU group 101/,
+      );
+    });
+
+    it("have nothing to say while it gets one of them", () => {
+      const free = aDevice("0000:66:00.0");
+      const world = aWorld({ devices: [gpu, beside, free], policy: aPolicy([rule]) });
+      expect(lint(setScene(world))).toEqual([]);
+    });
   });
 
   it("name the rules that stand before one which gets nothing, for another VM and for the same", () => {
@@ -83,6 +152,6 @@ describe("strict checks", () => {
     expect(first?.[0]).toBe("start-race");
     expect(first?.[1]).toMatch(/^rule nics: 0000:17:00\.0 .*bind it to vfio-pci by a udev rule/);
     const hard = new Map([[nic.address, protectedBy("default route")]]);
-    expect(warnings(rules, { protections: hard })).toEqual([]);
+    expect(warnings(rules, { protections: hard }).map(([kind]) => kind)).toEqual(["held"]);
   });
 });

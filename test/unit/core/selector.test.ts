@@ -25,6 +25,36 @@ function verdictOf(raw: Raw, device: SelectableDevice) {
   return evaluateSelector(compile(raw), device).verdict;
 }
 
+describe("what is not known", () => {
+  const dark = { address: anAddress("0000:65:00.0"), class: "0300" };
+
+  it.each([
+    [{ serial: "68-*" }, "serial unreadable", "serial not in this recording"],
+    [{ udev: { ID_PATH: "*" } }, "udev has not finished with it", "udev properties not in this recording"],
+    [
+      { sysfs: { d3cold_allowed: "1" } },
+      "sysfs attribute d3cold_allowed unreadable",
+      "sysfs attribute d3cold_allowed not in this recording",
+    ],
+    [{ numaNode: "1" }, "NUMA node not known", "NUMA node not in this recording"],
+    [
+      { class: "030001" },
+      "programming interface of its class not known",
+      "programming interface of its class not in this recording",
+    ],
+    [
+      { when: 'udev["ID_PATH"] == "x"' },
+      "udev has not finished with it",
+      "udev properties not in this recording",
+    ],
+  ])("%j is put in other words on a recording than on a host", (raw, live, recorded) => {
+    const selector = compileSelector(raw);
+    const why = (device: SelectableDevice) =>
+      selector.ok ? evaluateSelector(selector.value, device).keys[0]?.why : undefined;
+    expect([why(dark), why({ ...dark, isRecorded: true })]).toEqual([live, recorded]);
+  });
+});
+
 describe("a selector", () => {
   it("holds when all of its keys hold", () => {
     expect(verdictOf({ address: "*:65:00.*", vendor: "10de", device: "1db?", class: "3d" }, GPU)).toBe(

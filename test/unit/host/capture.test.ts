@@ -57,7 +57,12 @@ describe("a capture", () => {
     const read = parseRecording(JSON.stringify(captureOf(seen, options)), "host.json");
     expect(read).toEqual({
       ...seen,
-      devices: devices.map((device) => ({ ...device, appearance: "recorded", ...placeOnBusZero(device) })),
+      devices: devices.map((device) => ({
+        ...device,
+        appearance: "recorded",
+        isRecorded: true,
+        ...placeOnBusZero(device),
+      })),
     });
   });
 

@@ -16,7 +16,7 @@ describe("the cards of a recorded machine", () => {
     const { cards, notes } = machineOf(devices, { isAssumingGroups });
     expect(cards.map((card) => card.class)).toEqual(["030000", "030000"]);
     expect(notes).toEqual([
-      "1 of 2 devices: the programming interface of the class was not recorded: 00 is assumed",
+      "1 of 2 devices: the programming interface of the class was not recorded: it stays unknown",
     ]);
   });
 

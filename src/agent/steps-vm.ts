@@ -26,7 +26,10 @@ export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<
   for (const placement of step.placements) {
     const outcome = await vm.attach(placement);
     if (outcome.kind !== "done") {
-      const undone = outcome.kind === "timed-out" ? [] : await plugOut(step, plugged, vm, tools);
+      if (outcome.kind === "timed-out") {
+        return { outcome, seen: [], seenAfter: [await lookAt(step.vm, vm, tools)] };
+      }
+      const undone = await plugOut(step, plugged, vm, tools);
       return { outcome, seen: [await lookAt(step.vm, vm, tools), ...undone] };
     }
     plugged.push(placement);

@@ -5,6 +5,7 @@ import { EXIT, type ExitCode, exitCodeOfPlan } from "../core/exit-code.js";
 import { type PlanReport, reportPlan } from "../core/report.js";
 import { type CliIo, renderJson, renderTable } from "./io.js";
 import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
+import { remarkLines } from "./status.js";
 import { renderWrapped } from "./wrapped-table.js";
 
 interface PlanOptions extends AskingOptions {
@@ -73,6 +74,7 @@ export function renderPlan(report: PlanReport): string[] {
       ),
     ),
     idleLines(report),
+    remarkLines(report.remarks ?? []),
   ];
   return parts
     .filter((part) => part.length > 0)

@@ -11,7 +11,10 @@ export interface Placement {
   /** The QEMU id that it gets: carries our prefix. */
   readonly id: string;
   readonly bus: string;
+  /** Slot in hex; with `.function` where several functions share a port. */
   readonly addr: string;
+  /** Of function 0 of a card with more functions: QEMU then shows them all to the guest (facts.md 4). */
+  readonly isMultifunction?: true;
   /** The rule that gives it to the VM. */
   readonly rule: string;
   /** More properties for device_add, by the rule's wish. */
@@ -47,6 +50,8 @@ export interface StepArguments {
     readonly id: string;
     readonly address: PciAddress;
     readonly why: string;
+    /** The other functions in its port: they leave with it (facts.md 4). Absent where there are none. */
+    readonly mates?: readonly { readonly id: string; readonly address: PciAddress }[];
   };
   /** Give a device back to the host, exactly as it was. */
   readonly release: { readonly vm: string; readonly address: PciAddress; readonly why: string };

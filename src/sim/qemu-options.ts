@@ -16,6 +16,9 @@ export interface SimPort {
   readonly addr?: string;
   readonly multifunction?: boolean;
   readonly chassis?: number;
+  /** Bytes, as `mem-reserve` and `pref64-reserve` of a pcie-root-port. */
+  readonly "mem-reserve"?: number;
+  readonly "pref64-reserve"?: number;
   readonly slot?: number;
 }
 

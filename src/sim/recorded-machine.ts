@@ -69,6 +69,7 @@ function cardOf(device: Device, known: ReadonlySet<PciAddress>): SimCard {
     ...given("numaNode", device.numaNode),
     ...given("bootVga", device.bootVga),
     ...given("memory", device.memory),
+    ...given("prefetchable", device.prefetchable),
     ...given("label", device.label),
     ...given("udev", device.udev),
     ...given("driver", fitting(NAME, device.driver)),

@@ -66,6 +66,7 @@ export class Topology {
       firstSlot: 0,
       reservedSlots: new Set(reserved),
       occupants: new Map(),
+      reserves: {},
     };
   }
 
@@ -155,6 +156,7 @@ export class Topology {
       firstSlot: isShpc ? 1 : 0,
       reservedSlots: new Set(),
       occupants: new Map(),
+      reserves: device.properties,
     };
   }
 }

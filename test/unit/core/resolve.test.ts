@@ -126,6 +126,7 @@ describe("the arguments for QEMU", () => {
       reservations: [{ address: gpu.address, vm: "b", untilMs: null, detail: "x" }],
       orders: [],
       quarantines: [],
+      ports: [],
     };
     expect(line({ ...world, intents })).toBe(line(world));
   });

@@ -13,10 +13,12 @@ import { choosePorts, type Place } from "./port-choice.js";
 import { unansweredPortOf } from "./ports-in-flight.js";
 import { retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
+import { isOnItsWayBack } from "./slot-mates.js";
 import type { Step } from "./step.js";
 import type { Unit } from "./unit.js";
+import { unplugName } from "./unplug.js";
 import { portKey } from "./vm.js";
-import { vmStatus, type World } from "./world.js";
+import { pairKey, vmStatus, type World } from "./world.js";
 
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
@@ -87,7 +89,21 @@ function unitObjection(scene: Scene, unit: Unit, missing: readonly PciAddress[])
       return reason;
     }
   }
-  return vmObjection(unit.vm, vmStatus(scene.world, unit.vm), 0);
+  return vmObjection(unit.vm, vmStatus(scene.world, unit.vm), 0) ?? wayBackObjection(scene, unit);
+}
+
+/** A card of which a part is on its way out of the VM again waits until that is over. */
+function wayBackObjection({ world, taken }: Scene, unit: Unit): HeldReason | null {
+  for (const address of unit.members) {
+    const occupant = taken.get(address);
+    const unplug =
+      occupant === undefined ? undefined : world.unplugs.get(pairKey(unit.vm, unplugName(occupant.entry)));
+    if (unplug !== undefined && occupant !== undefined && isOnItsWayBack(world, unit.vm, occupant.entry)) {
+      const { times, firstAskedMs: sinceMs } = unplug;
+      return { kind: "unplug-pending", vm: unit.vm, times, sinceMs };
+    }
+  }
+  return null;
 }
 
 function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldReason | null {

@@ -10,7 +10,7 @@ import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow 
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
-import { slotMatesOf } from "./slot-mates.js";
+import { isOnItsWayBack, slotMatesOf } from "./slot-mates.js";
 import type { StepOf } from "./step.js";
 import { isUnplugDue, unplugName } from "./unplug.js";
 import { type Attached, isPluggableState, type VmStatus } from "./vm.js";
@@ -36,7 +36,12 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
       const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
       return [rested(scene, rule, { kind: "adopt", vm, rule, address: entry.address })];
     }
-    return isUnclaimed(scene.assignment, vm, entry.address) ? [unclaimedMove(scene, vm, entry, lease)] : [];
+    if (isUnclaimed(scene.assignment, vm, entry.address)) {
+      return [unclaimedMove(scene, vm, entry, lease)];
+    }
+    return isOnItsWayBack(scene.world, vm, entry)
+      ? [detachMove(scene, vm, entry, "its card did not go in whole", null)]
+      : [];
   });
 }
 

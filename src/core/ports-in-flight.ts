@@ -62,15 +62,16 @@ export function portsClosedTo(
   return new Set(closed.map((entry) => entry.port));
 }
 
-/** The port that an attach without an answer was to put a device into; `undefined` where there is none. */
+/** Bus name of the port that an attach without an answer was to put a device into; `undefined`: there is none. */
 export function unansweredPortOf(
   world: Pick<World, "portsInFlight">,
   vm: string,
   address: PciAddress,
 ): string | undefined {
-  return [...world.portsInFlight.values()].find(
+  const unanswered = [...world.portsInFlight.values()].find(
     (entry) => entry.vm === vm && entry.isUnknown && entry.addresses.includes(address),
-  )?.port;
+  );
+  return unanswered?.port.split(" ")[0];
 }
 
 function withStep(ledger: Ledger, step: StepOf<"attach">, isUnknown: boolean): Ledger {

@@ -8,7 +8,7 @@ const SERIAL_NUMBER_V1 = 0x0001_0003;
 const FIRST_BAR = 0xe000_0000_0000n;
 /** IORESOURCE_MEM and IORESOURCE_PREFETCH (kernel: include/linux/ioport.h). */
 const PREFETCHABLE_FLAG = 0x2000n;
-const MEMORY_FLAGS = 0x2200n;
+const MEMORY_FLAGS = 0x200n;
 const RESOURCE_LINES = 13;
 
 /** The ids, the class and the serial number where sysfs shows them in `config`; all else is zero. */

@@ -45,6 +45,8 @@ export interface SimQemuOptions {
   readonly machine?: SimMachineType;
   /** `acpi` by default; microvm is always native. */
   readonly mode?: SimPlugMode;
+  /** The firmware's file; QEMU's own by default. */
+  readonly firmware?: string;
   readonly ports?: readonly SimPort[];
   readonly coldDevices?: readonly SimColdDevice[];
   /** Guest memory; 128 MiB by default. */

@@ -72,13 +72,12 @@ function objectAt(topology: Topology, path: string): QomObject | undefined {
 
 function machineProperties(topology: Topology): Property[] {
   const chipset = topology.root.path.split("/")[2] ?? "unattached";
-  const firmware = chipset === "unattached" ? "bios-microvm.bin" : "bios-256k.bin";
   const children = ["peripheral", "peripheral-anon", "unattached", chipset].map((name) => ({
     name,
     type: name === chipset ? `child<${name}-host>` : "child<container>",
     value: `/machine/${name}`,
   }));
-  return [...children, { name: "firmware", type: "string", value: firmware }];
+  return [...children, { name: "firmware", type: "string", value: topology.firmware }];
 }
 
 function childrenOf(topology: Topology, folder: string): Property[] {

@@ -57,7 +57,11 @@ export class SimVm implements CommandedVm, VfioUser {
     this.name = options.name;
     this.uuid = options.uuid;
     this.memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY;
-    this.topology = new Topology(machine, machine === "microvm" ? "native" : (options.mode ?? "acpi"));
+    this.topology = new Topology(
+      machine,
+      machine === "microvm" ? "native" : (options.mode ?? "acpi"),
+      options.firmware,
+    );
     this.#runState = options.isPaused === true ? "prelaunch" : "running";
     this.#hasBooted = options.isPaused !== true;
     this.#timers = new SimTimers(options.speed ?? DEFAULT_SPEED);

@@ -3,6 +3,7 @@
  */
 import { ok, type Result } from "../base/result.js";
 import { type PciAddress, qemuIdOf } from "./address.js";
+import { type Convoy, convoysOf } from "./convoy.js";
 import { isOnVfio } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
@@ -23,9 +24,8 @@ import { pairKey, vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   const used = new Set<string>();
-  return (scene.assignment.byVm.get(vm) ?? []).flatMap((unit) => {
-    const missing = unit.members.filter((address) => scene.taken.get(address)?.vm !== vm);
-    const { moves, places } = unitMoves(scene, unit, missing, used);
+  return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
+    const { moves, places } = convoyMoves(scene, convoy, used);
     if (moves.some(wantsPortSoon)) {
       for (const place of places) {
         used.add(portKey(place));
@@ -40,24 +40,29 @@ function wantsPortSoon(move: Move): boolean {
   return "step" in move || move.held.reason.kind === "backing-off";
 }
 
-function unitMoves(
+function convoyMoves(
   scene: Scene,
-  unit: Unit,
-  missing: readonly PciAddress[],
+  convoy: Convoy,
   used: ReadonlySet<string>,
 ): { readonly moves: Move[]; readonly places: readonly Place[] } {
-  const foreign = foreignMoves(scene, unit);
+  const { whole } = convoy;
+  const missing = missingOf(scene, whole);
+  const foreign = foreignMoves(scene, whole);
   if (foreign.length > 0 || missing.length === 0) {
     return { moves: foreign, places: [] };
   }
-  const chosen = placesFor(scene, unit, missing, used);
+  const chosen = placesFor(scene, whole, missing, used);
   const places = chosen.ok ? chosen.value : [];
-  const reason = unitObjection(scene, unit, missing) ?? (chosen.ok ? null : chosen.error);
+  const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
   const moves: Move[] =
     reason === null
-      ? [{ step: nextStep(scene, unit, missing, places) }]
-      : missing.map((address) => ({ held: { address, vm: unit.vm, rule: unit.rule, reason } }));
+      ? nextSteps(scene, convoy, places).map((step) => ({ step }))
+      : missing.map((address) => ({ held: { address, vm: whole.vm, rule: whole.rule, reason } }));
   return { moves, places };
+}
+
+function missingOf(scene: Scene, unit: Unit): readonly PciAddress[] {
+  return unit.members.filter((address) => scene.taken.get(address)?.vm !== unit.vm);
 }
 
 function placesFor(
@@ -132,14 +137,23 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
   return port === undefined ? retryHeld(world, "arrive", vm, address) : { kind: "outcome-unknown", vm, port };
 }
 
-/** A unit that is not wholly leased and on vfio is bound first; then it is attached. */
-function nextStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], places: readonly Place[]): Step {
+/** Units that are not wholly leased and on vfio are bound first; then all are attached. */
+function nextSteps(scene: Scene, { units, whole }: Convoy, places: readonly Place[]): readonly Step[] {
+  const moving = units.filter((unit) => missingOf(scene, unit).length > 0);
+  const unbound = moving.filter((unit) => !isBoundWhole(scene, unit));
+  const iommuGroups = moving.map(({ iommuGroup }) => iommuGroup);
+  return unbound.length === 0
+    ? [attachStep(scene, whole, iommuGroups, places)]
+    : unbound.map((unit) => bindStep(unit, missingOf(scene, unit)));
+}
+
+function isBoundWhole(scene: Scene, unit: Unit): boolean {
   const { world } = scene;
-  const isBound = missing.every((address) => isBoundForUs(world, unit.vm, address));
-  const isGroupKept =
+  return (
+    missingOf(scene, unit).every((address) => isBoundForUs(world, unit.vm, address)) &&
     unit.companions.every((address) => world.leases.has(address)) &&
-    unit.bystanders.every((address) => world.leases.has(address) && isOnVfioNow(world, address));
-  return isBound && isGroupKept ? attachStep(scene, unit, places) : bindStep(unit, missing);
+    unit.bystanders.every((address) => world.leases.has(address) && isOnVfioNow(world, address))
+  );
 }
 
 function bindStep(unit: Unit, missing: readonly PciAddress[]): Step {
@@ -160,13 +174,18 @@ function bindStep(unit: Unit, missing: readonly PciAddress[]): Step {
   };
 }
 
-function attachStep(scene: Scene, unit: Unit, places: readonly Place[]): Step {
+function attachStep(
+  scene: Scene,
+  unit: Unit,
+  iommuGroups: readonly number[],
+  places: readonly Place[],
+): Step {
   const status = vmStatus(scene.world, unit.vm);
   const process = status.kind === "up" ? status.view.process : null;
   return {
     kind: "attach",
     vm: unit.vm,
-    iommuGroup: unit.iommuGroup,
+    iommuGroups,
     placements: places.map((place) => {
       const rule = unit.rules.get(place.address);
       return {

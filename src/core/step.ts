@@ -39,9 +39,10 @@ export interface StepArguments {
   /** Hand a bound unit to the VM, one device after the other; undone in reverse when one is refused. */
   readonly attach: {
     readonly vm: string;
-    readonly iommuGroup: number;
+    /** Those of the devices on their way: one, or several for a card in one port. */
+    readonly iommuGroups: readonly number[];
     readonly placements: readonly Placement[];
-    /** User that must be able to open the IOMMU group's node; `null` when QEMU's process is not known. */
+    /** User that must be able to open the IOMMU groups' nodes; `null` when QEMU's process is not known. */
     readonly nodeOwner: { readonly uid: number; readonly gid: number } | null;
   };
   /** Ask the VM to let go of one device. */

@@ -14,7 +14,7 @@ function placement(address: Placement["address"], addr: string): Placement {
 const step: StepOf<"attach"> = {
   kind: "attach",
   vm: "a",
-  iommuGroup: 1,
+  iommuGroups: [1],
   placements: [placement(sound, "0.1"), placement(gpu, "0.0")],
   nodeOwner: null,
 };

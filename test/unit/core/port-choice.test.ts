@@ -9,7 +9,7 @@ import type { RuleTraits } from "../../../src/core/policy.js";
 import { reduce } from "../../../src/core/reduce.js";
 import type { Signal } from "../../../src/core/signal.js";
 import type { Outcome, Step, StepOf } from "../../../src/core/step.js";
-import type { Port, VmView } from "../../../src/core/vm.js";
+import type { Port, VmStatus, VmView } from "../../../src/core/vm.js";
 import type { World } from "../../../src/core/world.js";
 import {
   aDevice,
@@ -213,6 +213,49 @@ describe("a card in one port", () => {
     expect(places(ready(rest, traits))).toEqual([
       "0000:65:00.2 rp0 0.2",
       "0000:65:00.1 rp0 0.0 multifunction",
+    ]);
+  });
+
+  it("is one also where its functions are in IOMMU groups of their own: all are bound before any is attached", () => {
+    const apart = [gpu, sound].map((address, index) => aDevice(address, { iommuGroup: 5 + index }));
+    const rules = [aRule("r", { address: "*" }, "a", traits)];
+    const world = aWorld({ devices: apart, policy: aPolicy(rules), vms: { a: up() } });
+    const { steps, world: there } = runToRest(world);
+    expect(steps.map(({ kind }) => kind)).toEqual(["bind", "bind", "attach"]);
+    expect(steps.at(-1)).toMatchObject({ iommuGroups: [5, 6] });
+    const { view } = there.vms.get("a") as Extract<VmStatus, { kind: "up" }>;
+    expect(view.attached.map(({ address, bus, devfn }) => [address, bus, devfn])).toEqual([
+      [sound, "rp0", 1],
+      [gpu, "rp0", 0],
+    ]);
+    const left = runToRest({ ...there, policy: aPolicy([], { version: "v2" }), isDetachConfirmed: true });
+    expect(left.steps.map(({ kind }) => kind)).toEqual(["detach", "release", "release"]);
+  });
+
+  it("waits whole while one of its IOMMU groups rests after a failure", () => {
+    const apart = [gpu, sound].map((address, index) => bound(address, { iommuGroup: 5 + index }));
+    const world = ready(apart, traits);
+    const step: Step = {
+      kind: "bind",
+      vm: "a",
+      rule: "r",
+      iommuGroup: 6,
+      members: [sound],
+      companions: [],
+      bystanders: [],
+      terms: {},
+    };
+    const failed = reduce(world, {
+      kind: "step-ended",
+      atMs: 1_000_001,
+      lane: "a",
+      step,
+      outcome: { kind: "failed", code: "host.bind", detail: "busy" },
+    });
+    expect(plan(failed, "a").steps).toEqual([]);
+    expect(plan(failed, "a").held.map(({ address, reason }) => [address, reason.kind])).toEqual([
+      [gpu, "backing-off"],
+      [sound, "backing-off"],
     ]);
   });
 

@@ -1,5 +1,5 @@
 /**
- * Whether the BARs of what goes into a port fit into the port's address windows: only what is certain (facts.md 17).
+ * Whether the BARs of what goes into a port fit into the port's address windows: only what is certain (facts.md 19).
  *
  * By ACPI hot-plug a Linux guest keeps to the windows that the firmware gave to the port: what the port was started
  * with, or 2 MiB each from QEMU's own firmware. By native hot-plug it makes them larger, so nothing is certain there.

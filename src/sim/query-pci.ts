@@ -101,7 +101,7 @@ function regionsOf(
     : [first, region(2, prefetchable, true, hasRoomFor(device.bus, prefetchable, "pref64-reserve"))];
 }
 
-/** By ACPI hot-plug a Linux guest keeps to what the firmware gave to the port (facts.md 17). */
+/** By ACPI hot-plug a Linux guest keeps to what the firmware gave to the port (facts.md 19). */
 function hasRoomFor({ mode, reserves }: SimBus, size: number, window: keyof SimBus["reserves"]): boolean {
   return mode !== "acpi" || size <= Math.max(DEFAULT_WINDOW, reserves[window] ?? 0);
 }

@@ -14,6 +14,7 @@ import { DecisionLog } from "./decision-log.js";
 import type { Memory } from "./memory.js";
 import { narrate, stepStarted } from "./narrator.js";
 import type { Turn } from "./pipeline.js";
+import { RemarkLog } from "./remark-log.js";
 
 export interface ChronicleDeps {
   readonly scenes: SceneCache;
@@ -38,6 +39,7 @@ export interface AgentAbout {
 export class Chronicle {
   readonly #deps: ChronicleDeps;
   readonly #decisions = new DecisionLog();
+  readonly #remarks = new RemarkLog();
   #lastSave: Promise<void> = Promise.resolve();
   #isAuditBroken = false;
 
@@ -101,6 +103,7 @@ export class Chronicle {
   readonly onTurn = (turn: Turn): void => {
     for (const entry of [
       ...narrate(turn),
+      ...this.#remarks.news(turn.world),
       ...this.#decisions.news(turn.world, this.#deps.scenes.of(turn.world)),
     ]) {
       this.note(entry);
@@ -155,7 +158,11 @@ export class Chronicle {
     const { atMs: _, event, what, ...fields } = entry;
     const outcome = event === "step-ended" ? entry.after.kind : undefined;
     const isTrouble =
-      event === "policy-refused" || outcome === "failed" || outcome === "refused" || outcome === "timed-out";
+      event === "policy-refused" ||
+      event === "vm-remark" ||
+      outcome === "failed" ||
+      outcome === "refused" ||
+      outcome === "timed-out";
     this.#deps.log[isTrouble ? "warn" : "info"](`${capitalised(event)}: ${what}`, fields);
   }
 }

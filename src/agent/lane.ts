@@ -9,7 +9,7 @@ import type { SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Step } from "../core/step.js";
 import { execute } from "./executor.js";
-import type { Tools } from "./tools.js";
+import type { Deed, Tools } from "./tools.js";
 
 export interface LaneDeps {
   readonly scenes: SceneCache;
@@ -49,9 +49,10 @@ async function perform(deps: LaneDeps, lane: string, step: Step, isRepeated: boo
   const { tools, post } = deps;
   post([{ kind: "step-started", atMs: tools.now(), lane, step }]);
   const refusal = await announcement(deps, step);
-  const deed = refusal === null ? await execute(step, tools) : { outcome: refusal, seen: [] };
+  const deed: Deed = refusal === null ? await execute(step, tools) : { outcome: refusal, seen: [] };
   const outcome = isRepeated && isIdle(deed.outcome) ? noProgress(deed.outcome) : deed.outcome;
-  post([...deed.seen, { kind: "step-ended", atMs: tools.now(), lane, step, outcome }]);
+  const ended: Signal = { kind: "step-ended", atMs: tools.now(), lane, step, outcome };
+  post([...deed.seen, ended, ...(deed.seenAfter ?? [])]);
 }
 
 function isIdle(outcome: Outcome): boolean {

@@ -136,6 +136,8 @@ export function simVmOf(vm: VmSpec, socketPath: string, ports: number): SimVmSpe
     socketPath,
     machine: vm.machine?.startsWith("microvm") === true ? "microvm" : "q35",
     ports: names.map(portOf),
+    // How much address space the ports will have is not in the file.
+    firmware: "unknown",
   };
 }
 

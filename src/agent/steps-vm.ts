@@ -17,16 +17,21 @@ export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<
   if (vm === undefined) {
     return { outcome: { kind: "cancelled", detail: `no VM named ${step.vm}` }, seen: [] };
   }
-  const access = await grantNode(step, tools);
-  if (access.kind !== "done") {
-    const detail = `cannot give the node of IOMMU group ${step.iommuGroup} to QEMU's user: ${access.detail}`;
-    return { outcome: { kind: "failed", code: "host.node-access", detail }, seen: [] };
+  for (const iommuGroup of step.iommuGroups) {
+    const access = await grantNode(step, iommuGroup, tools);
+    if (access.kind !== "done") {
+      const detail = `cannot give the node of IOMMU group ${iommuGroup} to QEMU's user: ${access.detail}`;
+      return { outcome: { kind: "failed", code: "host.node-access", detail }, seen: [] };
+    }
   }
   const plugged: Placement[] = [];
   for (const placement of step.placements) {
     const outcome = await vm.attach(placement);
     if (outcome.kind !== "done") {
-      const undone = outcome.kind === "timed-out" ? [] : await plugOut(step, plugged, vm, tools);
+      if (outcome.kind === "timed-out") {
+        return { outcome, seen: [], seenAfter: [await lookAt(step.vm, vm, tools)] };
+      }
+      const undone = await plugOut(step, plugged, vm, tools);
       return { outcome, seen: [await lookAt(step.vm, vm, tools), ...undone] };
     }
     plugged.push(placement);
@@ -35,18 +40,20 @@ export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<
 }
 
 /** QEMU opens the IOMMU group's node as its own user; each bind recreates it as root's (facts.md 8). */
-async function grantNode(step: StepOf<"attach">, tools: Tools): Promise<HostDeed> {
+async function grantNode(step: StepOf<"attach">, iommuGroup: number, tools: Tools): Promise<HostDeed> {
   if (step.nodeOwner === null || step.nodeOwner.uid === 0) {
     return { kind: "done" };
   }
   const { uid, gid } = step.nodeOwner;
-  const before = await tools.host.nodeOwner(step.iommuGroup);
+  const before = await tools.host.nodeOwner(iommuGroup);
   if (before.uid === uid) {
     return { kind: "done" };
   }
-  const leases = step.placements.flatMap((placement) => tools.leases.get(placement.address) ?? []);
+  const leases = step.placements.flatMap(({ address }) =>
+    tools.world().devices.get(address)?.iommuGroup === iommuGroup ? (tools.leases.get(address) ?? []) : [],
+  );
   await tools.leases.put(leases.map((lease) => ({ ...lease, nodeOwner: lease.nodeOwner ?? before })));
-  return tools.host.giveNode(step.iommuGroup, uid, gid);
+  return tools.host.giveNode(iommuGroup, uid, gid);
 }
 
 /** The way back: last in, first out. A guest that does not let go at once leaves a pending unplug behind. */

@@ -51,6 +51,8 @@ export interface VmHands {
 export interface Deed {
   readonly outcome: Outcome;
   readonly seen: readonly Signal[];
+  /** What was seen after an outcome that is not known: it tells what became of it. */
+  readonly seenAfter?: readonly Signal[];
 }
 
 export interface Tools {

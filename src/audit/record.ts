@@ -12,6 +12,7 @@ import type { Pin, Quarantine } from "../core/intent.js";
 import type { Hold, Lease } from "../core/lease.js";
 import type { SourceName } from "../core/policy.js";
 import type { PolicyChange } from "../core/policy-change.js";
+import type { VmRemark } from "../core/remarks.js";
 import type { SourceState } from "../core/signal.js";
 import type { Outcome, Step } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
@@ -110,6 +111,7 @@ interface EventFacts {
   };
   readonly "host-write": { readonly after: { readonly path: string; readonly text: string } };
   readonly "vm-changed": { readonly vm: string; readonly before: VmFacts | null; readonly after: VmFacts };
+  readonly "vm-remark": { readonly vm: string; readonly after: VmRemark };
   readonly "hold-made": { readonly address: PciAddress; readonly vm: string; readonly after: Hold };
   readonly "hold-ended": { readonly address: PciAddress; readonly vm: string; readonly before: Hold };
   readonly "pin-learnt": { readonly address: PciAddress; readonly rule: string; readonly after: Pin };
@@ -162,6 +164,7 @@ const EVENTS: Readonly<Record<AuditEventName, true>> = {
   "step-ended": true,
   "host-write": true,
   "vm-changed": true,
+  "vm-remark": true,
   "hold-made": true,
   "hold-ended": true,
   "pin-learnt": true,

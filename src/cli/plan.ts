@@ -6,6 +6,7 @@ import { type HeldReport, type PlanReport, reportPlan } from "../core/report.js"
 import { type CliIo, renderJson, renderTable } from "./io.js";
 import { type AskingOptions, askAgent, loadWorld, UNASKED, withAskingOptions } from "./offline-world.js";
 import { describeMatches } from "./rule-line.js";
+import { remarkLines } from "./status.js";
 import { renderWrapped, WIDTH, wrap } from "./wrapped-table.js";
 
 interface PlanOptions extends AskingOptions {
@@ -85,6 +86,7 @@ export function renderPlan(report: PlanReport, isFolding = false): string[] {
       ),
     ),
     idleLines(report),
+    remarkLines(report.remarks ?? []),
   ];
   return parts
     .filter((part) => part.length > 0)

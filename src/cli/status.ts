@@ -33,6 +33,7 @@ export function renderStatus(status: StatusResponse): string[] {
     ),
     "",
     ...renderTable(["VM", "STATE", "PORTS", "DEVICES", "REASON"], status.vms.map(vmRow)),
+    ...remarkLines(status.vms.flatMap(({ remarks = [] }) => remarks)),
     "",
     ...renderTable(
       ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "VM", "STATE", "WHY"],
@@ -48,6 +49,11 @@ export function renderStatus(status: StatusResponse): string[] {
       ]),
     ),
   ];
+}
+
+/** What the operators of VMs should know, each in a line of its own. */
+export function remarkLines(remarks: readonly { readonly message: string }[]): readonly string[] {
+  return remarks.map(({ message }) => printable(`note: ${message}`));
 }
 
 function renderPolicy(policy: StatusResponse["policy"]): string[] {

@@ -22,7 +22,7 @@ const OWN_PROPERTIES: Readonly<Record<string, string>> = {
   driver: "it is always vfio-pci",
   bus: "write port: at the rule",
   addr: "the port decides it",
-  multifunction: "write unit: card at the rule",
+  multifunction: "write unit: card and plug: card at the rule",
 };
 
 /** The traits of a rule. Complains about those that cannot be meant. */
@@ -30,6 +30,13 @@ export function traitsOf(raw: RawRule, path: Path, complaints: Complaints): Rule
   refuseBlindOverride(raw, path, complaints);
   for (const name of Object.keys(raw.device ?? {})) {
     refuseProperty(name, [...path, "device", name], complaints);
+  }
+  if (raw.plug === "card" && raw.unit === "function") {
+    complaints.refuse(
+      [...path, "plug"],
+      "is for functions that move as one",
+      "write unit: card (or unit: iommu-group) too",
+    );
   }
   const expect = raw.expect === undefined ? null : presentOf(raw.expect);
   if (expect !== null && Object.keys(expect).length === 0) {
@@ -53,6 +60,8 @@ export function traitsOf(raw: RawRule, path: Path, complaints: Complaints): Rule
     takeConfigured: raw.takeConfigured,
     acceptUnsafe: raw.acceptUnsafe,
     port: raw.port ?? null,
+    plug: raw.plug,
+    acceptNoRoom: raw.acceptNoRoom,
     properties: raw.device ?? {},
   };
 }

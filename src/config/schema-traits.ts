@@ -7,6 +7,7 @@ import {
   COMPANION_CHOICES,
   DEFAULT_TRAITS,
   FOLLOW_CHOICES,
+  PLUG_CHOICES,
   RELEASE_CHOICES,
   UNIT_KINDS,
 } from "../core/policy.js";
@@ -71,6 +72,12 @@ export const traitKeys = {
     .prefault(DEFAULT_TRAITS.acceptUnsafe)
     .describe("Take devices although the host does not keep their DMA and interrupts apart"),
   port: qemuId.optional().describe("Bus name of the port to use; any free one where this is not said"),
+  plug: choice(PLUG_CHOICES)
+    .default(DEFAULT_TRAITS.plug)
+    .describe("Give each function a port of its own, or the functions of one card one port together"),
+  acceptNoRoom: flag
+    .prefault(DEFAULT_TRAITS.acceptNoRoom)
+    .describe("Plug also into a port with too little address space for the device's BARs"),
   device: z
     .record(z.string(), propertyValue, { error: "expected a map of device_add properties" })
     .optional()

@@ -15,6 +15,13 @@ const attached = z.object({
   ours: z.boolean(),
 });
 
+/** What the operator of a VM should know. */
+const remark = z.object({
+  kind: z.enum(["guest-needs-native-ports", "bar-unassigned"]),
+  message: z.string(),
+  address: z.string().exactOptional(),
+});
+
 /** A VM as it was last seen. */
 export const vm = z.object({
   name: z.string(),
@@ -24,6 +31,7 @@ export const vm = z.object({
   pid: z.number().optional(),
   reason: z.string().optional(),
   ports: z.object({ free: z.number(), plugged: z.number(), unusable: z.number() }).optional(),
+  remarks: z.array(remark).readonly().exactOptional(),
   attached: z.array(attached).readonly(),
 });
 
@@ -122,6 +130,11 @@ export const planResponse = z.object({
   held: z.array(held).readonly(),
   /** Every rule, in file order, with the number of devices that it matches and gives to VMs now. */
   rules: z.array(rule).readonly(),
+  /** About the VMs that answer. */
+  remarks: z
+    .array(remark.extend({ vm: z.string() }))
+    .readonly()
+    .exactOptional(),
 });
 
 /** Body of POST /v1/reload; none at all is the same as an empty object. */

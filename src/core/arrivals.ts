@@ -1,27 +1,36 @@
 /**
  * What has to come into one VM: unit by unit, first to a vfio driver, then into a port.
  */
+import { ok, type Result } from "../base/result.js";
 import { type PciAddress, qemuIdOf } from "./address.js";
+import { type Convoy, convoysOf } from "./convoy.js";
 import { isOnVfio } from "./device.js";
 import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
 import { termsNow } from "./lost.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
-import { freePorts, retryHeld, vmObjection } from "./readiness.js";
+import { choosePorts, type Place } from "./port-choice.js";
+import { unansweredPortOf } from "./ports-in-flight.js";
+import { retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
+import { isOnItsWayBack } from "./slot-mates.js";
 import type { Step } from "./step.js";
 import type { Unit } from "./unit.js";
-import type { Port } from "./vm.js";
-import { vmStatus, type World } from "./world.js";
+import { unplugName } from "./unplug.js";
+import { portKey } from "./vm.js";
+import { pairKey, vmStatus, type World } from "./world.js";
 
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
-  let portsUsed = 0;
-  return (scene.assignment.byVm.get(vm) ?? []).flatMap((unit) => {
-    const missing = unit.members.filter((address) => scene.taken.get(address)?.vm !== vm);
-    const moves = unitMoves(scene, unit, missing, portsUsed);
-    portsUsed += moves.some(wantsPortSoon) ? missing.length : 0;
+  const used = new Set<string>();
+  return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
+    const { moves, places } = convoyMoves(scene, convoy, used);
+    if (moves.some(wantsPortSoon)) {
+      for (const place of places) {
+        used.add(portKey(place));
+      }
+    }
     return moves;
   });
 }
@@ -31,18 +40,39 @@ function wantsPortSoon(move: Move): boolean {
   return "step" in move || move.held.reason.kind === "backing-off";
 }
 
-function unitMoves(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Move[] {
-  const held = (addresses: readonly PciAddress[], reason: HeldReason): Move[] =>
-    addresses.map((address) => ({ held: { address, vm: unit.vm, rule: unit.rule, reason } }));
-  const foreign = foreignMoves(scene, unit);
-  if (foreign.length > 0) {
-    return foreign;
+function convoyMoves(
+  scene: Scene,
+  convoy: Convoy,
+  used: ReadonlySet<string>,
+): { readonly moves: Move[]; readonly places: readonly Place[] } {
+  const { whole } = convoy;
+  const missing = missingOf(scene, whole);
+  const foreign = foreignMoves(scene, whole);
+  if (foreign.length > 0 || missing.length === 0) {
+    return { moves: foreign, places: [] };
   }
-  if (missing.length === 0) {
-    return [];
-  }
-  const reason = unitObjection(scene, unit, missing, portsUsed);
-  return reason === null ? [{ step: nextStep(scene, unit, missing, portsUsed) }] : held(missing, reason);
+  const chosen = placesFor(scene, whole, missing, used);
+  const places = chosen.ok ? chosen.value : [];
+  const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
+  const moves: Move[] =
+    reason === null
+      ? nextSteps(scene, convoy, places).map((step) => ({ step }))
+      : missing.map((address) => ({ held: { address, vm: whole.vm, rule: whole.rule, reason } }));
+  return { moves, places };
+}
+
+function missingOf(scene: Scene, unit: Unit): readonly PciAddress[] {
+  return unit.members.filter((address) => scene.taken.get(address)?.vm !== unit.vm);
+}
+
+function placesFor(
+  scene: Scene,
+  unit: Unit,
+  missing: readonly PciAddress[],
+  used: ReadonlySet<string>,
+): Result<readonly Place[], HeldReason> {
+  const status = vmStatus(scene.world, unit.vm);
+  return status.kind === "up" ? choosePorts(scene, unit, missing, status.view, used) : ok([]);
 }
 
 function foreignMoves(scene: Scene, unit: Unit): Move[] {
@@ -56,23 +86,29 @@ function foreignMoves(scene: Scene, unit: Unit): Move[] {
   });
 }
 
-/** The first thing that stands against moving the unit now. */
-function unitObjection(
-  scene: Scene,
-  unit: Unit,
-  missing: readonly PciAddress[],
-  portsUsed: number,
-): HeldReason | null {
+/** The first thing that stands against moving the unit now, its ports left aside. */
+function unitObjection(scene: Scene, unit: Unit, missing: readonly PciAddress[]): HeldReason | null {
   for (const address of missing) {
     const reason = memberObjection(scene, unit.vm, address);
     if (reason !== null) {
       return reason;
     }
   }
-  return (
-    vmObjection(unit.vm, vmStatus(scene.world, unit.vm), portsUsed + missing.length) ??
-    portObjection(scene, unit, missing)
-  );
+  return vmObjection(unit.vm, vmStatus(scene.world, unit.vm), 0) ?? wayBackObjection(scene, unit);
+}
+
+/** A card of which a part is on its way out of the VM again waits until that is over. */
+function wayBackObjection({ world, taken }: Scene, unit: Unit): HeldReason | null {
+  for (const address of unit.members) {
+    const occupant = taken.get(address);
+    const unplug =
+      occupant === undefined ? undefined : world.unplugs.get(pairKey(unit.vm, unplugName(occupant.entry)));
+    if (unplug !== undefined && occupant !== undefined && isOnItsWayBack(world, unit.vm, occupant.entry)) {
+      const { times, firstAskedMs: sinceMs } = unplug;
+      return { kind: "unplug-pending", vm: unit.vm, times, sinceMs };
+    }
+  }
+  return null;
 }
 
 function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldReason | null {
@@ -97,17 +133,27 @@ function memberObjection(scene: Scene, vm: string, address: PciAddress): HeldRea
   if (hold !== undefined) {
     return { kind: "hold", cause: hold.cause, detail: hold.detail };
   }
-  return retryHeld(world, "arrive", vm, address);
+  const port = unansweredPortOf(world, vm, address);
+  return port === undefined ? retryHeld(world, "arrive", vm, address) : { kind: "outcome-unknown", vm, port };
 }
 
-/** A unit that is not wholly leased and on vfio is bound first; then it is attached. */
-function nextStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Step {
+/** Units that are not wholly leased and on vfio are bound first; then all are attached. */
+function nextSteps(scene: Scene, { units, whole }: Convoy, places: readonly Place[]): readonly Step[] {
+  const moving = units.filter((unit) => missingOf(scene, unit).length > 0);
+  const unbound = moving.filter((unit) => !isBoundWhole(scene, unit));
+  const iommuGroups = moving.map(({ iommuGroup }) => iommuGroup);
+  return unbound.length === 0
+    ? [attachStep(scene, whole, iommuGroups, places)]
+    : unbound.map((unit) => bindStep(unit, missingOf(scene, unit)));
+}
+
+function isBoundWhole(scene: Scene, unit: Unit): boolean {
   const { world } = scene;
-  const isBound = missing.every((address) => isBoundForUs(world, unit.vm, address));
-  const isGroupKept =
+  return (
+    missingOf(scene, unit).every((address) => isBoundForUs(world, unit.vm, address)) &&
     unit.companions.every((address) => world.leases.has(address)) &&
-    unit.bystanders.every((address) => world.leases.has(address) && isOnVfioNow(world, address));
-  return isBound && isGroupKept ? attachStep(scene, unit, missing, portsUsed) : bindStep(unit, missing);
+    unit.bystanders.every((address) => world.leases.has(address) && isOnVfioNow(world, address))
+  );
 }
 
 function bindStep(unit: Unit, missing: readonly PciAddress[]): Step {
@@ -128,64 +174,29 @@ function bindStep(unit: Unit, missing: readonly PciAddress[]): Step {
   };
 }
 
-function attachStep(scene: Scene, unit: Unit, missing: readonly PciAddress[], portsUsed: number): Step {
+function attachStep(
+  scene: Scene,
+  unit: Unit,
+  iommuGroups: readonly number[],
+  places: readonly Place[],
+): Step {
   const status = vmStatus(scene.world, unit.vm);
   const process = status.kind === "up" ? status.view.process : null;
-  const ports = status.kind === "up" ? portsFor(unit, missing, freePorts(status.view), portsUsed) : [];
   return {
     kind: "attach",
     vm: unit.vm,
-    iommuGroup: unit.iommuGroup,
-    placements: missing.flatMap((address, index) => {
-      const port = ports[index];
-      const rule = unit.rules.get(address);
-      return port === undefined
-        ? []
-        : [
-            {
-              address,
-              id: qemuIdOf(address),
-              bus: port.bus,
-              addr: port.addr,
-              rule: rule?.name ?? unit.rule,
-              properties: rule?.properties ?? {},
-            },
-          ];
+    iommuGroups,
+    placements: places.map((place) => {
+      const rule = unit.rules.get(place.address);
+      return {
+        ...place,
+        id: qemuIdOf(place.address),
+        rule: rule?.name ?? unit.rule,
+        properties: rule?.properties ?? {},
+      };
     }),
     nodeOwner: process === null ? null : { uid: process.uid, gid: process.gid },
   };
-}
-
-/** One port for each device: the one its rule names, or the next that no rule names and nobody is about to use. */
-function portsFor(
-  unit: Unit,
-  missing: readonly PciAddress[],
-  free: readonly Port[],
-  portsUsed: number,
-): readonly (Port | undefined)[] {
-  const named = new Set(missing.flatMap((address) => unit.rules.get(address)?.port ?? []));
-  const others = free.filter((port) => !named.has(port.bus)).slice(portsUsed);
-  const isUsed = new Set<string>();
-  return missing.map((address) => {
-    const wanted = unit.rules.get(address)?.port ?? null;
-    const own = wanted === null ? undefined : free.find((port) => port.bus === wanted && !isUsed.has(wanted));
-    const port = own ?? others.shift();
-    if (port !== undefined) {
-      isUsed.add(port.bus);
-    }
-    return port;
-  });
-}
-
-/** Whether the port that a rule names is free; a second device of the unit takes any other. */
-function portObjection(scene: Scene, unit: Unit, missing: readonly PciAddress[]): HeldReason | null {
-  const status = vmStatus(scene.world, unit.vm);
-  const ports = new Set(status.kind === "up" ? freePorts(status.view).map((port) => port.bus) : []);
-  const wanted = missing.flatMap((address) => unit.rules.get(address)?.port ?? []);
-  const lost = status.kind === "up" ? wanted.find((port) => !ports.has(port)) : undefined;
-  return lost === undefined
-    ? null
-    : { kind: "no-free-port", vm: unit.vm, needed: 1, ports: `port ${lost} is not there or not free` };
 }
 
 /** A device that its VM has left on vfio-pci for the next one: `release: vfio`. */

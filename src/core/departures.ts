@@ -10,9 +10,10 @@ import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow 
 import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
+import { isOnItsWayBack, slotMatesOf } from "./slot-mates.js";
 import type { StepOf } from "./step.js";
 import { isUnplugDue, unplugName } from "./unplug.js";
-import { type Attached, isPluggableState } from "./vm.js";
+import { type Attached, isPluggableState, type VmStatus } from "./vm.js";
 import { pairKey, vmStatus } from "./world.js";
 
 /** The detach and adopt moves of a VM that answers. */
@@ -35,7 +36,12 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
       const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
       return [rested(scene, rule, { kind: "adopt", vm, rule, address: entry.address })];
     }
-    return isUnclaimed(scene.assignment, vm, entry.address) ? [unclaimedMove(scene, vm, entry, lease)] : [];
+    if (isUnclaimed(scene.assignment, vm, entry.address)) {
+      return [unclaimedMove(scene, vm, entry, lease)];
+    }
+    return isOnItsWayBack(scene.world, vm, entry)
+      ? [detachMove(scene, vm, entry, "its card did not go in whole", null)]
+      : [];
   });
 }
 
@@ -43,6 +49,10 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
 function unclaimedMove(scene: Scene, vm: string, entry: Located, lease: Lease): Move {
   const { world, assignment } = scene;
   const { address } = entry;
+  const staying = stayingMates(scene, vm, entry);
+  if (staying.length > 0) {
+    return { held: { address, vm, rule: lease.rule, reason: { kind: "card-stays", vm, staying } } };
+  }
   const preemptor = preemptorOf(assignment, vm, address);
   if (preemptor !== null) {
     return detachMove(scene, vm, entry, `rule ${preemptor.name} goes first and preempts`, null);
@@ -52,6 +62,23 @@ function unclaimedMove(scene: Scene, vm: string, entry: Located, lease: Lease): 
     return { held: { address, vm, rule: lease.rule, reason } };
   }
   return detachMove(scene, vm, entry, "no rule claims it any more", detachObjection(world, assignment));
+}
+
+/** The functions in its port that the VM keeps: claimed, kept without their rule, or not ours. */
+function stayingMates(scene: Scene, vm: string, entry: Located): readonly PciAddress[] {
+  const { world, assignment } = scene;
+  const status = vmStatus(world, vm);
+  const mates = status.kind === "up" ? slotMatesOf(status.view, entry).filter(hasAddress) : [];
+  return mates
+    .filter((mate) => {
+      const lease = world.leases.get(mate.address);
+      return (
+        !isOurs(world, vm, mate) ||
+        !isUnclaimed(assignment, vm, mate.address) ||
+        (lease !== undefined && isKeptWithoutRule(world, lease))
+      );
+    })
+    .map((mate) => mate.address);
 }
 
 /** A device of the host in a VM. One whose address QEMU does not tell is never ours. */
@@ -89,7 +116,16 @@ function detachMove(
     return held({ kind: "vm-not-ready", vm, runState: status.view.runState });
   }
   const rest = retryHeld(world, "leave", vm, address);
-  return rest === null ? { step: { kind: "detach", vm, id, address, why } } : held(rest);
+  return rest === null
+    ? { step: { kind: "detach", vm, id, address, why, ...matesOf(status, entry) } }
+    : held(rest);
+}
+
+function matesOf(status: VmStatus, entry: Located): Pick<StepOf<"detach">, "mates"> {
+  const mates = status.kind === "up" ? slotMatesOf(status.view, entry).filter(hasAddress) : [];
+  return mates.length === 0
+    ? {}
+    : { mates: mates.map((mate) => ({ id: unplugName(mate), address: mate.address })) };
 }
 
 /** The release and forget moves of the leases of one VM, whether or not it runs. */

@@ -51,6 +51,8 @@ export interface Device {
   readonly serial?: string | null;
   /** Sum of the memory BARs, in bytes. */
   readonly memory?: number;
+  /** The part of `memory` in prefetchable BARs, which have a window of their own in the bridge above. */
+  readonly prefetchable?: number;
   /** What udev's database says of it; absent while udev has not finished with the device. */
   readonly udev?: Readonly<Record<string, string>>;
   /** Values of sysfs attributes that rules ask for; `null`: the device has no such attribute. */

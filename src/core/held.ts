@@ -62,6 +62,12 @@ export type HeldReason =
   | { readonly kind: "vm-unreachable"; readonly vm: string; readonly why: string }
   | { readonly kind: "vm-not-ready"; readonly vm: string; readonly runState: string }
   | { readonly kind: "no-free-port"; readonly vm: string; readonly needed: number; readonly ports: string }
+  /** The port that a rule names cannot be had. */
+  | { readonly kind: "port-not-free"; readonly vm: string; readonly port: string; readonly why: string }
+  /** No free port has address space for the BARs; `wanted`: the properties with which this port would have. */
+  | { readonly kind: "no-room"; readonly vm: string; readonly port: string; readonly wanted: string }
+  /** An attach got no answer, and the VM was not looked at since. */
+  | { readonly kind: "outcome-unknown"; readonly vm: string; readonly port: string }
   | {
       readonly kind: "memlock";
       readonly vm: string;
@@ -82,6 +88,8 @@ export type HeldReason =
   | { readonly kind: "refused"; readonly detail: string }
   | { readonly kind: "intents-lost" }
   | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
+  /** It shares a port with functions that stay: a VM lets go of a card only whole. */
+  | { readonly kind: "card-stays"; readonly vm: string; readonly staying: readonly PciAddress[] }
   | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "detach-limit"; readonly count: number; readonly limit: number }
   | { readonly kind: "vm-missing"; readonly vm: string }
@@ -198,6 +206,12 @@ function describeMoment(reason: Moment): string {
       return `${reason.vm} is in run state ${reason.runState}`;
     case "no-free-port":
       return `no free hot-plug port in ${reason.vm}: ${reason.needed} needed, ${reason.ports}`;
+    case "port-not-free":
+      return `port ${reason.port} of ${reason.vm}, which its rule names, is not free: ${reason.why}`;
+    case "no-room":
+      return `no free port of ${reason.vm} has room for its BARs: start the VM with ${reason.wanted} at port ${reason.port}, or write acceptNoRoom: true at the rule`;
+    case "outcome-unknown":
+      return `${reason.vm} did not answer whether it took it at port ${reason.port}: waiting for a look`;
     case "memlock":
       return `${reason.vm} may lock ${reason.limitBytes} bytes of memory but needs more than ${reason.neededBytes}: raise LimitMEMLOCK of its service`;
     case "process-unknown":
@@ -218,6 +232,8 @@ function describeMoment(reason: Moment): string {
       return "the intents file was damaged, so holds may be lost: run `pciplug state accept-loss` and restart the agent";
     case "unplug-pending":
       return `${reason.vm} was asked ${reason.times} ${reason.times === 1 ? "time" : "times"} to let go and has not yet`;
+    case "card-stays":
+      return `${reason.vm} can let go of it only together with ${reason.staying.join(", ")}, which stays`;
     case "cannot-unplug":
       return `${reason.vm} cannot unplug ${reason.id ?? "it"}`;
     case "detach-limit":

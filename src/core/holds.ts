@@ -4,7 +4,7 @@
 import { addressOfQemuId, type PciAddress } from "./address.js";
 import { type Device, isOnVfio } from "./device.js";
 import { type Hold, isLeaseOf, type Lease } from "./lease.js";
-import { addressesOf } from "./step.js";
+import { addressesOf, type StepOf } from "./step.js";
 import { processKey, type VmStatus } from "./vm.js";
 import { pairKey, vmStatus, type World } from "./world.js";
 
@@ -24,7 +24,7 @@ export function holdForEjection(world: World, vm: string, id: string): Hold | nu
     world.unplugs.has(pairKey(vm, id)) ||
     [...world.running.values()].some(
       (step) =>
-        (step.kind === "detach" && step.id === id && step.vm === vm) ||
+        (step.kind === "detach" && step.vm === vm && namesOf(step).includes(id)) ||
         (step.kind === "attach" && step.vm === vm && step.placements.some((entry) => entry.id === id)),
     );
   if (device === undefined || isOurDoing || holdOn(world, vm, device.address) !== undefined) {
@@ -39,6 +39,11 @@ export function holdForEjection(world: World, vm: string, id: string): Hold | nu
     detail: `${vm} let go of ${device.address} without being asked (the guest ejected it, or the host is taking the card away)`,
     atMs: world.nowMs,
   };
+}
+
+/** What a detach takes out of the VM: a card leaves its port whole. */
+function namesOf({ id, mates = [] }: StepOf<"detach">): readonly string[] {
+  return [id, ...mates.map((mate) => mate.id)];
 }
 
 /** Holds for leased devices that left their vfio driver by somebody else's hand, between two looks. */

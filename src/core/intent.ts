@@ -43,11 +43,24 @@ export interface Quarantine {
   readonly isCleared: boolean;
 }
 
+/** Where a card was in a VM: it goes there again where it can. */
+export interface PortPreference {
+  readonly vm: string;
+  readonly address: PciAddress;
+  readonly serial: string | null;
+  readonly identity: Identity;
+  /** Bus name of the port. */
+  readonly bus: string;
+  /** Slot in hex. */
+  readonly addr: string;
+}
+
 export interface Intents {
   readonly pins: readonly Pin[];
   readonly reservations: readonly Reservation[];
   readonly orders: readonly Order[];
   readonly quarantines: readonly Quarantine[];
+  readonly ports: readonly PortPreference[];
 }
 
-export const NO_INTENTS: Intents = { pins: [], reservations: [], orders: [], quarantines: [] };
+export const NO_INTENTS: Intents = { pins: [], reservations: [], orders: [], quarantines: [], ports: [] };

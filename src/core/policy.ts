@@ -18,6 +18,7 @@ export interface VmSpec {
 
 export const RULE_MODES = ["batch", "select", "group"] as const;
 export const UNIT_KINDS = ["function", "card", "iommu-group"] as const;
+export const PLUG_CHOICES = ["each", "card"] as const;
 export const COMPANION_CHOICES = ["refuse", "bind", "attach"] as const;
 export const RELEASE_CHOICES = ["host", "vfio", "quarantine"] as const;
 export const FOLLOW_CHOICES = ["address", "path", "serial"] as const;
@@ -75,6 +76,10 @@ export interface RuleTraits {
   readonly acceptUnsafe: boolean;
   /** Bus name of the port to use; `null`: any free one. */
   readonly port: string | null;
+  /** Whether functions of one card that move as one share a port, as on the host, or get one each. */
+  readonly plug: (typeof PLUG_CHOICES)[number];
+  /** Plugs also where the port has too little address space for the BARs. */
+  readonly acceptNoRoom: boolean;
   /** More properties for device_add and -device, such as `x-vga: on`. */
   readonly properties: Readonly<Record<string, string>>;
 }
@@ -97,6 +102,8 @@ export const DEFAULT_TRAITS: RuleTraits = {
   takeConfigured: false,
   acceptUnsafe: false,
   port: null,
+  plug: "each",
+  acceptNoRoom: false,
   properties: {},
 };
 

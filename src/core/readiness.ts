@@ -49,7 +49,8 @@ export function freePorts(view: VmView): readonly Port[] {
   return view.ports.filter((port) => port.state.kind === "free");
 }
 
-function describePorts(ports: readonly Port[]): string {
+/** How many ports of each state there are, for people. */
+export function describePorts(ports: readonly Port[]): string {
   const count = (kind: Port["state"]["kind"]) => ports.filter((port) => port.state.kind === kind).length;
   return ports.length === 0
     ? "it has no ports at all"

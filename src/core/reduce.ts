@@ -8,10 +8,12 @@ import { type Device, isSameDevice } from "./device.js";
 import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import { dropCleared, learnFromVms, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
 import { asLent, type Lease } from "./lease.js";
+import { learnPorts } from "./port-preference.js";
+import { landInFlight, noteInFlight, settleInFlight } from "./ports-in-flight.js";
 import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
-import type { Step } from "./step.js";
+import type { Step, StepOf } from "./step.js";
 import { unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
@@ -70,6 +72,7 @@ function next(world: World, signal: Signal): World {
         ...world,
         nowMs: later(world, signal.atMs),
         running: new Map(world.running).set(signal.lane, signal.step),
+        portsInFlight: noteInFlight(world.portsInFlight, signal.step),
       };
     case "step-ended":
       return onStepEnded(world, signal);
@@ -144,6 +147,7 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     ...world,
     nowMs: later(world, signal.atMs),
     vms: new Map(world.vms).set(signal.vm, status),
+    portsInFlight: landInFlight(world.portsInFlight, signal.vm, status),
   };
   return learning({
     ...next,
@@ -198,22 +202,25 @@ function onLeasesWritten(world: World, written: readonly Lease[]): World {
 function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" }>): World {
   const running = new Map(world.running);
   running.delete(signal.lane);
-  const next = { ...world, nowMs: later(world, signal.atMs), running };
   const { step, outcome } = signal;
+  const portsInFlight = settleInFlight(world.portsInFlight, step, outcome);
+  // The functions in its port leave with a device, whatever is said of the device itself.
+  const unplugs = step.kind === "detach" ? noteMates(world, step) : world.unplugs;
+  const next = { ...world, nowMs: later(world, signal.atMs), running, portsInFlight, unplugs };
   switch (outcome.kind) {
     case "done":
       // A bind proves nothing yet: only with its attach is the arrival over.
       return step.kind === "bind"
         ? next
-        : { ...next, backoffs: withoutBackoffs(next, step), intents: learnPins(next, step) };
+        : { ...next, backoffs: withoutBackoffs(next, step), intents: learn(next, step) };
     case "pending":
       return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
     case "cancelled":
       return next;
     case "timed-out": {
       // The request may have arrived: a deletion that follows is our doing.
-      const unplugs = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
-      return { ...next, unplugs, backoffs: noteFailure(next, step, outcome) };
+      const asked = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
+      return { ...next, unplugs: asked, backoffs: noteFailure(next, step, outcome) };
     }
     case "refused":
     case "failed":
@@ -223,7 +230,18 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
   }
 }
 
-function noteUnplug(world: World, step: Extract<Step, { kind: "detach" }>): World["unplugs"] {
+function learn(world: World, step: Step): World["intents"] {
+  return learnPorts({ ...world, intents: learnPins(world, step) }, step);
+}
+
+function noteMates(world: World, step: StepOf<"detach">): World["unplugs"] {
+  return (step.mates ?? []).reduce(
+    (unplugs, { id, address }) => noteUnplug({ ...world, unplugs }, { ...step, id, address }),
+    world.unplugs,
+  );
+}
+
+function noteUnplug(world: World, step: StepOf<"detach">): World["unplugs"] {
   const key = pairKey(step.vm, step.id);
   const before = world.unplugs.get(key);
   const status = world.vms.get(step.vm);

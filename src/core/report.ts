@@ -9,6 +9,7 @@ import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
 import { planAll } from "./plan.js";
 import type { SourceName } from "./policy.js";
+import { remarksOn, type VmRemark } from "./remarks.js";
 import { type RuleReport, reportRules } from "./rule-report.js";
 import { type Scene, setScene } from "./scene.js";
 import type { SourceState } from "./signal.js";
@@ -27,6 +28,8 @@ export interface PlanReport {
   readonly held: readonly HeldReport[];
   /** In file order. */
   readonly rules: readonly RuleReport[];
+  /** About the VMs that answer; absent where there are none. */
+  readonly remarks?: readonly (VmRemark & { readonly vm: string })[];
 }
 
 export interface StepReport {
@@ -57,7 +60,18 @@ export function reportPlan(
     assignments: reportAssignments(scene),
     held: reportAllHeld(plan.held, source),
     rules: reportRules(scene),
+    ...reportRemarks(world),
   };
+}
+
+function reportRemarks(world: World): Pick<PlanReport, "remarks"> {
+  const remarks = (world.policy?.vms ?? []).flatMap(({ name }) => {
+    const status = world.vms.get(name);
+    return status?.kind === "up"
+      ? remarksOn(name, status.view).map((remark) => ({ ...remark, vm: name }))
+      : [];
+  });
+  return remarks.length === 0 ? {} : { remarks };
 }
 
 /** What is held, in its one order. A VM that nobody could ask holds nothing: that is said once, not for each device. */
@@ -99,6 +113,8 @@ export interface VmReport {
   readonly pid?: number;
   readonly reason?: string;
   readonly ports?: { readonly free: number; readonly plugged: number; readonly unusable: number };
+  /** What its operator should know of it, though no device waits for it; absent where there is nothing. */
+  readonly remarks?: readonly VmRemark[];
   readonly attached: readonly {
     readonly address: PciAddress | null;
     readonly id: string | null;
@@ -115,6 +131,7 @@ export function reportVm(world: World, name: string): VmReport {
     return { name, state: status.kind, ...reason, attached: [] };
   }
   const { view } = status;
+  const remarks = remarksOn(name, view);
   const count = (kind: string) => view.ports.filter((port) => port.state.kind === kind).length;
   return {
     name,
@@ -123,6 +140,7 @@ export function reportVm(world: World, name: string): VmReport {
     machine: view.machine,
     ...(view.process === null ? {} : { pid: view.process.pid }),
     ports: { free: count("free"), plugged: count("plugged"), unusable: count("unusable") },
+    ...(remarks.length === 0 ? {} : { remarks }),
     attached: view.attached.map((entry) => ({
       address: entry.address,
       id: entry.id,

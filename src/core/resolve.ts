@@ -139,6 +139,7 @@ function membersOf({ byDevice, units }: Assignment, { name }: VmSpec) {
       iommuGroup: unit.iommuGroup,
       rule: ruleOf(byDevice.get(address) ?? unit, address),
       port: unit.rules.get(address)?.port ?? null,
+      plug: unit.rules.get(address)?.plug ?? "each",
       properties: unit.rules.get(address)?.properties ?? {},
     })),
   );

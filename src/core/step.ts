@@ -11,7 +11,10 @@ export interface Placement {
   /** The QEMU id that it gets: carries our prefix. */
   readonly id: string;
   readonly bus: string;
+  /** Slot in hex; with `.function` where several functions share a port. */
   readonly addr: string;
+  /** Of function 0 of a card with more functions: QEMU then shows them all to the guest (facts.md 4). */
+  readonly isMultifunction?: true;
   /** The rule that gives it to the VM. */
   readonly rule: string;
   /** More properties for device_add, by the rule's wish. */
@@ -36,9 +39,10 @@ export interface StepArguments {
   /** Hand a bound unit to the VM, one device after the other; undone in reverse when one is refused. */
   readonly attach: {
     readonly vm: string;
-    readonly iommuGroup: number;
+    /** Those of the devices on their way: one, or several for a card in one port. */
+    readonly iommuGroups: readonly number[];
     readonly placements: readonly Placement[];
-    /** User that must be able to open the IOMMU group's node; `null` when QEMU's process is not known. */
+    /** User that must be able to open the IOMMU groups' nodes; `null` when QEMU's process is not known. */
     readonly nodeOwner: { readonly uid: number; readonly gid: number } | null;
   };
   /** Ask the VM to let go of one device. */
@@ -47,6 +51,8 @@ export interface StepArguments {
     readonly id: string;
     readonly address: PciAddress;
     readonly why: string;
+    /** The other functions in its port: they leave with it (facts.md 4). Absent where there are none. */
+    readonly mates?: readonly { readonly id: string; readonly address: PciAddress }[];
   };
   /** Give a device back to the host, exactly as it was. */
   readonly release: { readonly vm: string; readonly address: PciAddress; readonly why: string };

@@ -21,8 +21,16 @@ export interface Port {
   readonly type: string;
   readonly mode: PlugMode;
   readonly state: PortState;
-  /** The `addr` argument of device_add: always given (facts.md 1). */
+  /** The slot in hex, as `addr` of device_add begins: always given (facts.md 1). */
   readonly addr: string;
+  /** Address space that the port was started with; absent for what has no such properties. */
+  readonly reserve?: PortReserve;
+}
+
+/** A port's properties `mem-reserve` and `pref64-reserve`, in bytes; `null`: not set, the firmware decides. */
+export interface PortReserve {
+  readonly memory: number | null;
+  readonly prefetchable: number | null;
 }
 
 /** A vfio-pci device found in a VM. */
@@ -35,7 +43,11 @@ export interface Attached {
   readonly address: PciAddress | null;
   /** Name of the bus that it sits on. */
   readonly bus: string | null;
+  /** Slot times eight plus function; `null` where QEMU did not say. */
+  readonly devfn: number | null;
   readonly mode: PlugMode;
+  /** Memory BARs that the guest left without an address though another has one: it found no room (facts.md 2.2). */
+  readonly unassignedBars?: readonly number[];
   /** False for `vfio-pci-nohotplug` and for ports that cannot hot-plug. */
   readonly canUnplug: boolean;
 }
@@ -59,6 +71,8 @@ export interface VmView {
   readonly runState: string;
   /** QOM type of the machine, such as `pc-q35-7.2-machine`. */
   readonly machine: string;
+  /** Whether QEMU's own firmware (SeaBIOS) starts the guest; what others give to ports is not known. */
+  readonly hasOwnFirmware: boolean;
   /** Guest memory in bytes; `null` when QEMU did not say. */
   readonly memoryBytes: number | null;
   readonly ports: readonly Port[];
@@ -88,4 +102,21 @@ const PLUGGABLE_STATES: ReadonlySet<string> = new Set(["running", "paused", "pre
 /** Whether devices may be moved while the VM is in this run state. */
 export function isPluggableState(runState: string): boolean {
   return PLUGGABLE_STATES.has(runState);
+}
+
+/** What tells one port of a VM from the others. */
+export function portKey(port: Pick<Port, "bus" | "addr">): string {
+  return `${port.bus} ${slotText(port.addr)}`;
+}
+
+/** The port that a device sits in, as {@link portKey} writes it; `null` where that is not known. */
+export function portKeyOf(entry: Pick<Attached, "bus" | "devfn">): string | null {
+  return entry.bus === null || entry.devfn === null
+    ? null
+    : portKey({ bus: entry.bus, addr: (entry.devfn >> 3).toString(16) });
+}
+
+/** The slot of an `addr` such as `1f` or `0.1`. */
+function slotText(addr: string): string {
+  return addr.split(".")[0] ?? addr;
 }

@@ -6,6 +6,7 @@ import type { Device } from "./device.js";
 import { type Intents, NO_INTENTS } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
+import type { PortInFlight } from "./ports-in-flight.js";
 import type { DmaSafety, Protection } from "./protection.js";
 import type { SourceState } from "./signal.js";
 import type { Step } from "./step.js";
@@ -69,6 +70,8 @@ export interface World {
   readonly areIntentsLost: boolean;
   readonly unplugs: ReadonlyMap<string, Unplug>;
   readonly backoffs: ReadonlyMap<string, Backoff>;
+  /** By VM and port. */
+  readonly portsInFlight: ReadonlyMap<string, PortInFlight>;
   /** The step each lane is in the middle of. */
   readonly running: ReadonlyMap<string, Step>;
   readonly sources: ReadonlyMap<SourceName, SourceState>;
@@ -96,6 +99,7 @@ export const emptyWorld: World = {
   areIntentsLost: false,
   unplugs: new Map(),
   backoffs: new Map(),
+  portsInFlight: new Map(),
   running: new Map(),
   sources: new Map(),
 };

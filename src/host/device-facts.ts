@@ -30,7 +30,9 @@ export function readStaticFacts(root: HostRoot, address: PciAddress, appearance:
   }
   facts.physfn = readPhysfn(root, address);
   setKnown(facts, "label", readLabel(root.attribute(address, "label")));
-  setKnown(facts, "memory", memoryOf(text("resource")?.split("\n")));
+  const resources = text("resource")?.split("\n");
+  setKnown(facts, "memory", memoryOf(resources));
+  setKnown(facts, "prefetchable", prefetchableOf(resources));
   return { ...facts, ...placeOf(readLink(root.device(address)) ?? "", facts.physfn) };
 }
 
@@ -43,8 +45,9 @@ export function readTextIfAny(path: string): string | undefined {
   }
 }
 
-/** Kernel: include/linux/ioport.h, IORESOURCE_MEM. */
+/** Kernel: include/linux/ioport.h, IORESOURCE_MEM and IORESOURCE_PREFETCH. */
 const IS_MEMORY = 0x200n;
+const IS_PREFETCHABLE = 0x2000n;
 /** The first lines of `resource` are the BARs; behind them come the ROM, SR-IOV's BARs and a bridge's windows. */
 const BARS = 6;
 
@@ -53,6 +56,15 @@ const BARS = 6;
  * `undefined` for lines of any other form. Also for recordings.
  */
 export function memoryOf(lines: readonly string[] | undefined): number | undefined {
+  return sumOfBars(lines, IS_MEMORY);
+}
+
+/** The same of the prefetchable memory BARs only. */
+export function prefetchableOf(lines: readonly string[] | undefined): number | undefined {
+  return sumOfBars(lines, IS_MEMORY | IS_PREFETCHABLE);
+}
+
+function sumOfBars(lines: readonly string[] | undefined, wanted: bigint): number | undefined {
   if (
     lines === undefined ||
     !lines.every((line) => /^0x[0-9a-f]{1,16} 0x[0-9a-f]{1,16} 0x[0-9a-f]{1,16}$/i.test(line))
@@ -62,7 +74,7 @@ export function memoryOf(lines: readonly string[] | undefined): number | undefin
   let sum = 0n;
   for (const line of lines.slice(0, BARS)) {
     const [first = 0n, last = 0n, flags = 0n] = line.split(" ").map(BigInt);
-    if ((flags & IS_MEMORY) !== 0n && last > first) {
+    if ((flags & wanted) === wanted && last > first) {
       sum += last - first + 1n;
     }
   }

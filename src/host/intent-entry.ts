@@ -1,5 +1,5 @@
 /** Checks of what is read back from the intents file: a text from disk becomes an intent only whole. */
-import type { Order, Pin, Quarantine, Reservation } from "../core/intent.js";
+import type { Order, Pin, PortPreference, Quarantine, Reservation } from "../core/intent.js";
 import { addressIn, areTexts, isTextOrNull, parseIdentity } from "./state-entry.js";
 import { asRecord } from "./state-file.js";
 
@@ -50,5 +50,16 @@ export function parseQuarantine(value: unknown): Quarantine | undefined {
     typeof atMs === "number" &&
     typeof isCleared === "boolean"
     ? { address, identity, why, atMs, isCleared }
+    : undefined;
+}
+
+/** Where a card was in a VM, from disk. */
+export function parsePortPreference(value: unknown): PortPreference | undefined {
+  const entry = asRecord(value);
+  const address = addressIn(entry?.["address"]);
+  const identity = parseIdentity(entry?.["identity"]);
+  const { vm, serial, bus, addr } = entry ?? {};
+  return address !== undefined && identity !== undefined && isTextOrNull(serial) && areTexts(vm, bus, addr)
+    ? { vm: String(vm), address, serial, identity, bus: String(bus), addr: String(addr) }
     : undefined;
 }

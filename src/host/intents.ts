@@ -1,15 +1,29 @@
 /**
- * The intents on disk: what cannot be found out by looking: holds, pins, reservations, orders and quarantines.
+ * The intents on disk: what cannot be found out by looking: holds, pins, reservations, orders,
+ * quarantines and the ports that cards had.
  *
  * Without them a device might go where somebody wanted it not to go: damaged intents are kept aside, and that they were
  * is remembered by the file put aside until somebody accepts the loss (semantics.md 5).
  */
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { Intents as CoreIntents, Order, Pin, Quarantine, Reservation } from "../core/intent.js";
+import type {
+  Intents as CoreIntents,
+  Order,
+  Pin,
+  PortPreference,
+  Quarantine,
+  Reservation,
+} from "../core/intent.js";
 import type { Hold } from "../core/lease.js";
 import { setAside } from "./durable-file.js";
-import { parseOrder, parsePin, parseQuarantine, parseReservation } from "./intent-entry.js";
+import {
+  parseOrder,
+  parsePin,
+  parsePortPreference,
+  parseQuarantine,
+  parseReservation,
+} from "./intent-entry.js";
 import { parseHold } from "./state-entry.js";
 import { StateFile } from "./state-file.js";
 
@@ -39,12 +53,14 @@ export function openIntents(path: string): Intents {
     reservations: Reservation;
     orders: Order;
     quarantines: Quarantine;
+    ports: PortPreference;
   }>(path, {
     holds: parseHold,
     pins: parsePin,
     reservations: parseReservation,
     orders: parseOrder,
     quarantines: parseQuarantine,
+    ports: parsePortPreference,
   });
   return {
     async load() {

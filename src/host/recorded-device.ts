@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../base/result.js";
 import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { isBridge } from "../core/pci-class.js";
-import { memoryOf } from "./device-facts.js";
+import { memoryOf, prefetchableOf } from "./device-facts.js";
 import { parseSerial } from "./serial.js";
 import { asRecord } from "./state-file.js";
 
@@ -51,6 +51,7 @@ export const RECORDED_FIELDS: { readonly [K in FieldName]-?: Field<Device[K]> } 
     expected: "eight pairs of hex digits",
   }),
   memory: { read: natural, expected: "a number of bytes" },
+  prefetchable: { read: natural, expected: "a number of bytes" },
   udev: { read: (value) => recordOf(value, aText), expected: "an object of texts" },
   attributes: {
     read: (value) => recordOf(value, (entry) => (entry === null ? null : aText(entry))),
@@ -87,7 +88,9 @@ export function parseRecordedDevice(value: unknown): Result<Device, string> {
 function withRawFacts(device: Device, entry: Readonly<Record<string, unknown>>): Device {
   const { resource, configHex } = entry;
   const isEndpoint = device.class === undefined || !isBridge(device.class);
-  const memory = device.memory ?? memoryOf(Array.isArray(resource) ? resource.map(String) : undefined);
+  const lines = Array.isArray(resource) ? resource.map(String) : undefined;
+  const memory = device.memory ?? memoryOf(lines);
+  const prefetchable = device.prefetchable ?? prefetchableOf(lines);
   const serial =
     device.serial === undefined && typeof configHex === "string" && isEndpoint
       ? parseSerial(Buffer.from(configHex, "hex"))
@@ -95,6 +98,7 @@ function withRawFacts(device: Device, entry: Readonly<Record<string, unknown>>):
   return {
     ...device,
     ...(memory === undefined ? {} : { memory }),
+    ...(prefetchable === undefined ? {} : { prefetchable }),
     ...(serial === undefined ? {} : { serial }),
   };
 }

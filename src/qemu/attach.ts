@@ -19,7 +19,7 @@ export type QmpMover = Pick<QmpClient, "execute" | "onEvent">;
 
 /** Attaches a device. `done` means: QEMU lists it, under this id, at this bus, as this device of the host. */
 export async function attachDevice(client: QmpMover, placement: Placement): Promise<Outcome> {
-  const { address, id, bus, addr, properties } = placement;
+  const { address, id, bus, addr, isMultifunction, properties } = placement;
   let hasLeft = false;
   const unlisten = client.onEvent((event) => {
     hasLeft ||= event.name === "DEVICE_DELETED" && event.data.device === id;
@@ -28,7 +28,8 @@ export async function attachDevice(client: QmpMover, placement: Placement): Prom
     // Bus and address always: without a bus QEMU picks one that cannot hot-plug, without an address a second card is
     // put at slot 1 of an occupied port, where no guest ever sees it (facts.md 1).
     const device = { ...properties, driver: "vfio-pci", ...hostProperty(address) };
-    await client.execute("device_add", { ...device, id, bus, addr });
+    const more = isMultifunction === true ? { multifunction: true } : {};
+    await client.execute("device_add", { ...device, id, bus, addr, ...more });
     const confirmed = await confirm(client, placement);
     return hasLeft ? leftAtOnce(address) : confirmed;
   } catch (error) {

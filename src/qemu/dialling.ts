@@ -24,6 +24,8 @@ export interface LinkTiming {
   readonly unplugWaitMs: number;
   /** How long the QEMU process is searched for. */
   readonly findProcessMs: number;
+  /** How long after a plug the VM is looked at once more: by then a guest has given the BARs their addresses. */
+  readonly guestMs: number;
 }
 
 export const DEFAULT_TIMING: LinkTiming = {
@@ -35,6 +37,7 @@ export const DEFAULT_TIMING: LinkTiming = {
   gatherMs: 50,
   unplugWaitMs: 2_000,
   findProcessMs: 5_000,
+  guestMs: 3_000,
 };
 
 /** A VM that could not be spoken to. */

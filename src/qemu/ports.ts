@@ -4,7 +4,7 @@
  * Right at any moment of a VM's life: query-pci is never asked, because before the guest's firmware has numbered the
  * buses it shows occupied ports as free (facts.md 2.2). Questions that do not depend on each other are sent at once.
  */
-import type { Port } from "../core/vm.js";
+import type { Port, PortReserve } from "../core/vm.js";
 import {
   PERIPHERAL,
   PERIPHERAL_ANON,
@@ -29,6 +29,8 @@ export const PORT_TYPES: ReadonlySet<string> = new Set([
   "cxl-rp",
   "cxl-downstream",
 ]);
+/** The one kind of port that can be started with more address space than the firmware gives by itself. */
+const ROOT_PORT_TYPE = "pcie-root-port";
 /** Bridges with a conventional bus that can hot-plug: by SHPC or by ACPI. */
 const BRIDGE_TYPES: ReadonlySet<string> = new Set(["pci-bridge", "pci-bridge-seat", "pcie-pci-bridge"]);
 /** Host bridge of `pc`, the one machine whose root bus can hot-plug. */
@@ -80,9 +82,10 @@ async function readBus(
   owner: QomChild,
   kind: PluggableBus["kind"],
 ): Promise<PluggableBus | undefined> {
-  const [children, hotplug] = await Promise.all([
+  const [children, hotplug, reserve] = await Promise.all([
     readChildren(client, owner.path),
     kind === "pcie-port" ? readProperty(client, owner.path, "hotplug") : undefined,
+    owner.type === ROOT_PORT_TYPE ? readReserve(client, owner.path) : undefined,
   ]);
   if (children === undefined) {
     // Unplugged since it was listed.
@@ -104,8 +107,23 @@ async function readBus(
     path,
     handler: handler ?? "",
     isSwitchedOff: hotplug === false,
+    reserve,
     occupants,
   };
+}
+
+async function readReserve(client: QmpReader, port: string): Promise<PortReserve> {
+  const [memory, prefetchable] = await Promise.all([
+    readProperty(client, port, "mem-reserve"),
+    readProperty(client, port, "pref64-reserve"),
+  ]);
+  return { memory: bytesOf(memory), prefetchable: bytesOf(prefetchable) };
+}
+
+/** An unset reserve reads 2^64-1, which is more than a number holds exactly (facts.md 13). */
+function bytesOf(value: unknown): number | null {
+  const bytes = typeof value === "bigint" ? Number(value) : value;
+  return typeof bytes === "number" && Number.isSafeInteger(bytes) ? bytes : null;
 }
 
 async function readOccupants(client: QmpReader, bus: string, hasSlots: boolean): Promise<BusOccupant[]> {

@@ -99,8 +99,12 @@ export class VmSession {
   }
 
   /** @see attachDevice */
-  attach(placement: Placement): Promise<Outcome> {
-    return this.#inTurn(() => attachDevice(this.#client, placement));
+  async attach(placement: Placement): Promise<Outcome> {
+    const outcome = await this.#inTurn(() => attachDevice(this.#client, placement));
+    if (outcome.kind === "done") {
+      void this.#lookAgainLater();
+    }
+    return outcome;
   }
 
   /** @see detachDevice */
@@ -111,6 +115,14 @@ export class VmSession {
   /** Ends the connection; every call in progress comes back. */
   async close(): Promise<void> {
     await this.#client.close();
+  }
+
+  /** What the guest made of a device shows only after it has seen it (facts.md 3). */
+  async #lookAgainLater(): Promise<void> {
+    await delay(this.#timing.guestMs, undefined, { signal: this.#over.signal }).then(
+      () => this.#news.ring(),
+      () => undefined,
+    );
   }
 
   /** The rest of a burst: a reboot, the functions of one card. */

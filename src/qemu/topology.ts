@@ -4,7 +4,7 @@
  * Pure. The rules are facts.md 1 and 2: a PCI Express port holds one card at address 0; a conventional bus has a
  * port for each of its slots 1 to 31 (slot 0 is refused by SHPC, and is the host bridge on a root bus).
  */
-import type { PlugMode, Port } from "../core/vm.js";
+import type { PlugMode, Port, PortReserve } from "../core/vm.js";
 import { idOfPath, lastPart, parentPath } from "./qom.js";
 
 /** A device on a bus. */
@@ -29,6 +29,8 @@ export interface PluggableBus {
   readonly handler: string;
   /** Whether the owner was started with `hotplug=off`. */
   readonly isSwitchedOff: boolean;
+  /** Address space that the owner was started with; absent for owners without such properties. */
+  readonly reserve?: PortReserve | undefined;
   readonly occupants: readonly BusOccupant[];
 }
 
@@ -140,5 +142,6 @@ function toPort(bus: PluggableBus, addr: string, state: Port["state"]): Port {
     mode: bus.path === null ? "unknown" : modeOf(bus.handler, parentPath(bus.path)),
     state,
     addr,
+    ...(bus.reserve === undefined ? {} : { reserve: bus.reserve }),
   };
 }

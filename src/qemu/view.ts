@@ -1,17 +1,29 @@
 /**
  * One whole look at a VM: run state, memory, ports, and which of the host's devices it has.
  *
- * Only reads, and only the object tree: right before the firmware has run, while paused, and after an agent's restart
+ * Only reads. Everything but the BARs comes from the object tree: right before the firmware has run, while paused, and after an agent's restart
  * (facts.md 2). A pending unplug cannot be seen here: QEMU does not show it (facts.md 2.3).
  */
 import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Attached, VmProcess, VmView } from "../core/vm.js";
 import type { JsonInteger } from "../qmp/json.js";
 import type { MemoryInfo } from "../qmp/results.js";
+import { unassignedBars } from "./bars.js";
 import { readInhabitants, readPortsOf } from "./ports.js";
-import { idOfPath, lastPart, parentPath, type QmpReader, type QomChild, readText } from "./qom.js";
+import {
+  idOfPath,
+  lastPart,
+  parentPath,
+  type QmpReader,
+  type QomChild,
+  readProperty,
+  readText,
+} from "./qom.js";
 import { compareNaturally, modeOf } from "./topology.js";
 
+const MACHINE = "/machine";
+/** SeaBIOS as QEMU 7.2 brings it along, for q35 and pc. */
+const OWN_FIRMWARE: ReadonlySet<string> = new Set(["bios-256k.bin", "bios.bin"]);
 const HOTPLUG_VFIO = "vfio-pci";
 const VFIO_TYPES: ReadonlySet<string> = new Set([HOTPLUG_VFIO, "vfio-pci-nohotplug"]);
 
@@ -22,22 +34,48 @@ const VFIO_TYPES: ReadonlySet<string> = new Set([HOTPLUG_VFIO, "vfio-pci-nohotpl
  * commands this program stands on.
  */
 export async function readView(client: QmpReader, process: VmProcess | null): Promise<VmView> {
-  const [status, machine, memory, [ports, attached]] = await Promise.all([
+  const [status, machine, hasOwnFirmware, memory, [ports, attached]] = await Promise.all([
     client.execute("query-status"),
-    client.execute("qom-get", { path: "/machine", property: "type" }),
+    client.execute("qom-get", { path: MACHINE, property: "type" }),
+    readHasOwnFirmware(client),
     client.execute("query-memory-size-summary"),
     readInhabitants(client).then((there) =>
-      Promise.all([readPortsOf(client, there), readAttached(client, there.devices)]),
+      Promise.all([readPortsOf(client, there), readAttachedWithBars(client, there.devices)]),
     ),
   ]);
   return {
     runState: status.status,
     machine: typeof machine === "string" ? machine : "",
+    hasOwnFirmware,
     memoryBytes: memoryBytes(memory),
     ports,
     attached,
     process,
   };
+}
+
+/** A flash chip with UEFI in it shows as a property of the machine, and so does a file given with -bios. */
+async function readHasOwnFirmware(client: QmpReader): Promise<boolean> {
+  const [flash, file] = await Promise.all([
+    readText(client, MACHINE, "pflash0"),
+    readText(client, MACHINE, "firmware"),
+  ]);
+  return flash === undefined && OWN_FIRMWARE.has(file ?? "");
+}
+
+async function readAttachedWithBars(
+  client: QmpReader,
+  devices: readonly QomChild[],
+): Promise<readonly Attached[]> {
+  const attached = await readAttached(client, devices);
+  if (attached.length === 0) {
+    return attached;
+  }
+  const unassigned = unassignedBars(await client.execute("query-pci"));
+  return attached.map((entry) => {
+    const bars = entry.id === null ? undefined : unassigned.get(entry.id);
+    return bars === undefined ? entry : { ...entry, unassignedBars: bars };
+  });
 }
 
 /** The host's devices in the VM, whoever put them there. */
@@ -64,9 +102,10 @@ export async function readHostAddress(client: QmpReader, path: string): Promise<
 }
 
 async function readOne(client: QmpReader, device: QomChild): Promise<Attached | undefined> {
-  const [address, bus] = await Promise.all([
+  const [address, bus, devfn] = await Promise.all([
     readHostAddress(client, device.path),
     readText(client, device.path, "parent_bus"),
+    readProperty(client, device.path, "addr"),
   ]);
   if (bus === undefined) {
     // Unplugged since it was listed.
@@ -78,6 +117,7 @@ async function readOne(client: QmpReader, device: QomChild): Promise<Attached | 
     id: idOfPath(device.path),
     address,
     bus: bus === "" ? null : lastPart(bus),
+    devfn: typeof devfn === "number" && devfn >= 0 ? devfn : null,
     mode: modeOf(handler, parentPath(bus)),
     canUnplug: device.type === HOTPLUG_VFIO && handler !== "",
   };

@@ -38,6 +38,8 @@ export interface SimCard {
   readonly serial?: string;
   /** Sum of its memory BARs, in bytes. */
   readonly memory?: number;
+  /** The part of it in prefetchable BARs. */
+  readonly prefetchable?: number;
   /** What udev's rules set, besides the path. */
   readonly udev?: Readonly<Record<string, string>>;
   /** More attributes of its sysfs folder, by name. */

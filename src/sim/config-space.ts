@@ -7,7 +7,8 @@ const FIRST_EXTENDED = 0x100;
 const SERIAL_NUMBER_V1 = 0x0001_0003;
 const FIRST_BAR = 0xe000_0000_0000n;
 /** IORESOURCE_MEM and IORESOURCE_PREFETCH (kernel: include/linux/ioport.h). */
-const MEMORY_FLAGS = 0x2200n;
+const PREFETCHABLE_FLAG = 0x2000n;
+const MEMORY_FLAGS = 0x200n;
 const RESOURCE_LINES = 13;
 
 /** The ids, the class and the serial number where sysfs shows them in `config`; all else is zero. */
@@ -26,11 +27,16 @@ export function configSpace(card: SimCard): Uint8Array {
   return space;
 }
 
-/** The text of `resource`: one memory BAR of that size, all other lines empty (kernel ABI: sysfs-bus-pci). */
-export function resourceText(bytes: number): string {
+/** The text of `resource`: one memory BAR of each kind, all other lines empty (kernel ABI: sysfs-bus-pci). */
+export function resourceText(bytes: number, prefetchable: number): string {
   const line = (...values: readonly bigint[]): string =>
     `${values.map((value) => `0x${value.toString(16).padStart(16, "0")}`).join(" ")}\n`;
   const empty = line(0n, 0n, 0n);
-  const bar = bytes > 0 ? line(FIRST_BAR, FIRST_BAR + BigInt(bytes) - 1n, MEMORY_FLAGS) : empty;
-  return bar + empty.repeat(RESOURCE_LINES - 1);
+  const bar = (size: number, flags: bigint): string =>
+    size > 0 ? line(FIRST_BAR, FIRST_BAR + BigInt(size) - 1n, flags) : empty;
+  return (
+    bar(bytes - prefetchable, MEMORY_FLAGS) +
+    bar(prefetchable, MEMORY_FLAGS | PREFETCHABLE_FLAG) +
+    empty.repeat(RESOURCE_LINES - 2)
+  );
 }

@@ -92,7 +92,7 @@ export class SimGuest {
     if (refusal !== undefined) {
       return refusal;
     }
-    if (isUnexposed(device)) {
+    if (device.bus.mode === "native" && isUnexposed(device)) {
       this.#timers.after(POWERED_OFF_MS, () => this.#finish([device]));
       return EMPTY;
     }
@@ -210,7 +210,7 @@ function slotKey(device: SimDevice): string {
   return `${device.bus.path}#${slotOfDevfn(device.devfn)}`;
 }
 
-/** A function above 0 whose function 0 is not there: the guest has never been told of it. */
+/** A function above 0 whose function 0 is not there: a native port lets go of it without a guest (facts.md 19). */
 function isUnexposed(device: SimDevice): boolean {
   return functionOfDevfn(device.devfn) !== 0 && !device.bus.occupants.has(slotOfDevfn(device.devfn) * 8);
 }

@@ -18,6 +18,8 @@ export interface SimBus {
   /** Slots that the chipset has. */
   readonly reservedSlots: ReadonlySet<number>;
   readonly occupants: Map<number, SimDevice>;
+  /** Address space that the port was started with, in bytes. */
+  readonly reserves: { readonly "mem-reserve"?: number; readonly "pref64-reserve"?: number };
 }
 
 /** Which device of the host a vfio-pci has, and by which property it was named. */

@@ -16,6 +16,9 @@ export interface SimPort {
   readonly addr?: string;
   readonly multifunction?: boolean;
   readonly chassis?: number;
+  /** Bytes, as `mem-reserve` and `pref64-reserve` of a pcie-root-port. */
+  readonly "mem-reserve"?: number;
+  readonly "pref64-reserve"?: number;
   readonly slot?: number;
 }
 
@@ -42,6 +45,8 @@ export interface SimQemuOptions {
   readonly machine?: SimMachineType;
   /** `acpi` by default; microvm is always native. */
   readonly mode?: SimPlugMode;
+  /** The firmware's file; QEMU's own by default. */
+  readonly firmware?: string;
   readonly ports?: readonly SimPort[];
   readonly coldDevices?: readonly SimColdDevice[];
   /** Guest memory; 128 MiB by default. */

@@ -72,11 +72,12 @@ function objectAt(topology: Topology, path: string): QomObject | undefined {
 
 function machineProperties(topology: Topology): Property[] {
   const chipset = topology.root.path.split("/")[2] ?? "unattached";
-  return ["peripheral", "peripheral-anon", "unattached", chipset].map((name) => ({
+  const children = ["peripheral", "peripheral-anon", "unattached", chipset].map((name) => ({
     name,
     type: name === chipset ? `child<${name}-host>` : "child<container>",
     value: `/machine/${name}`,
   }));
+  return [...children, { name: "firmware", type: "string", value: topology.firmware }];
 }
 
 function childrenOf(topology: Topology, folder: string): Property[] {

@@ -6,12 +6,21 @@ import { DEVICE_MODELS } from "./device-models.js";
 import { functionOfDevfn, type SimBus, type SimDevice, slotOfDevfn } from "./qemu-device.js";
 import type { Topology } from "./topology.js";
 
-/** Ids of a host's device: vendor, device, class. */
-export type HostIds = (device: SimDevice) => { vendor: number; device: number; class: number };
+/** What a host's device shows of itself; sizes in bytes. */
+export interface HostFacts {
+  readonly vendor: number;
+  readonly device: number;
+  readonly class: number;
+  readonly memory?: number | undefined;
+  readonly prefetchable?: number | undefined;
+}
+export type HostIds = (device: SimDevice) => HostFacts;
 
 /** Where a simulated guest puts the first BAR. */
 const BAR_BASE = 0xfe00_0000;
 const BAR_SIZE = 0x2_0000;
+/** What SeaBIOS gives to a port by itself. */
+const DEFAULT_WINDOW = 0x20_0000;
 const BRIDGE_BAR_SIZE = 0x1000;
 const HOST_BRIDGE = {
   irq_pin: 0,
@@ -42,7 +51,12 @@ export function queryPci(topology: Topology, isNumbered: boolean, hostIds: HostI
       class_info: { class: ids.class, desc: model?.className ?? "" },
       id: { device: ids.device, vendor: ids.vendor },
       function: functionOfDevfn(device.devfn),
-      regions: [firstBar(device, number, isNumbered)],
+      regions: regionsOf(
+        device,
+        number,
+        isNumbered,
+        device.hostDevice === null ? undefined : hostIds(device),
+      ),
     };
   };
   const bridge = (bus: SimBus): unknown => {
@@ -63,14 +77,31 @@ export function queryPci(topology: Topology, isNumbered: boolean, hostIds: HostI
 }
 
 /** A bridge's registers get their place with the bus numbers, a card's when a driver of the guest enables it. */
-function firstBar(device: SimDevice, bus: number, isNumbered: boolean): unknown {
+function regionsOf(
+  device: SimDevice,
+  bus: number,
+  isNumbered: boolean,
+  facts: HostFacts | undefined,
+): unknown[] {
   const isEnabled = device.ownBus === null ? device.isSeen : isNumbered;
-  return {
-    prefetch: false,
-    mem_type_64: false,
-    bar: 0,
-    size: device.ownBus === null ? BAR_SIZE : BRIDGE_BAR_SIZE,
-    address: isEnabled ? BAR_BASE + bus * BAR_SIZE : -1,
+  const start = BAR_BASE + bus * BAR_SIZE;
+  const region = (bar: number, size: number, prefetch: boolean, hasRoom: boolean): unknown => ({
+    prefetch,
+    mem_type_64: prefetch,
+    bar,
+    size,
+    address: isEnabled && hasRoom ? start + bar * BAR_SIZE : -1,
     type: "memory",
-  };
+  });
+  const { memory = BAR_SIZE, prefetchable = 0 } = facts ?? {};
+  const size = device.ownBus === null ? Math.max(BRIDGE_BAR_SIZE, memory - prefetchable) : BRIDGE_BAR_SIZE;
+  const first = region(0, size, false, hasRoomFor(device.bus, size, "mem-reserve"));
+  return prefetchable === 0
+    ? [first]
+    : [first, region(2, prefetchable, true, hasRoomFor(device.bus, prefetchable, "pref64-reserve"))];
+}
+
+/** By ACPI hot-plug a Linux guest keeps to what the firmware gave to the port (facts.md 19). */
+function hasRoomFor({ mode, reserves }: SimBus, size: number, window: keyof SimBus["reserves"]): boolean {
+  return mode !== "acpi" || size <= Math.max(DEFAULT_WINDOW, reserves[window] ?? 0);
 }

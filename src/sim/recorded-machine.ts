@@ -75,6 +75,7 @@ function cardOf(device: Device, known: ReadonlySet<PciAddress>): SimCard {
     ...given("numaNode", device.numaNode),
     ...given("bootVga", device.bootVga),
     ...given("memory", device.memory),
+    ...given("prefetchable", device.prefetchable),
     ...given("label", device.label),
     ...given("udev", device.udev),
     ...(device.driver === null ? { driver: null } : given("driver", fitting(NAME, device.driver))),

@@ -115,7 +115,7 @@ function attributes(card: SimCard): [string, string][] {
     ["numa_node", `${card.numaNode ?? -1}\n`],
     ["boot_vga", card.bootVga === undefined ? undefined : `${Number(card.bootVga)}\n`],
     ["label", card.label === undefined ? undefined : `${card.label}\n`],
-    ["resource", card.memory === undefined ? undefined : resourceText(card.memory)],
+    ["resource", card.memory === undefined ? undefined : resourceText(card.memory, card.prefetchable ?? 0)],
     ["driver_override", "(null)\n"],
     ["modalias", modalias(card)],
     ["uevent", `PCI_CLASS=${(card.class ?? "").toUpperCase()}\nPCI_SLOT_NAME=${card.address}\n`],

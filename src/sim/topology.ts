@@ -46,14 +46,17 @@ const MACHINES = {
 export class Topology {
   readonly machineType: string;
   readonly root: SimBus;
+  /** The firmware's file, as the machine's property shows it. */
+  readonly firmware: string;
   readonly #acpi: string;
   readonly #devices = new Map<string, SimDevice>();
   #anonymous = 0;
   #autoBuses = 0;
 
-  constructor(machine: SimMachineType, mode: SimPlugMode) {
+  constructor(machine: SimMachineType, mode: SimPlugMode, firmware?: string) {
     const { type, acpi, root, reserved } = MACHINES[machine];
     this.machineType = type;
+    this.firmware = firmware ?? (machine === "microvm" ? "bios-microvm.bin" : "bios-256k.bin");
     this.#acpi = mode === "acpi" ? acpi : "";
     const isHotpluggable = machine === "pc" && mode === "acpi";
     this.root = {
@@ -66,6 +69,7 @@ export class Topology {
       firstSlot: 0,
       reservedSlots: new Set(reserved),
       occupants: new Map(),
+      reserves: {},
     };
   }
 
@@ -155,6 +159,7 @@ export class Topology {
       firstSlot: isShpc ? 1 : 0,
       reservedSlots: new Set(),
       occupants: new Map(),
+      reserves: device.properties,
     };
   }
 }

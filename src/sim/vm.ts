@@ -4,13 +4,13 @@
  * Owns the process's timers and what it holds of the host. Says what happens through `emit`; knows no sockets.
  */
 import type { PciAddress } from "../core/address.js";
-import { SimulationError } from "./card.js";
+import { type SimCard, SimulationError } from "./card.js";
 import { addDevice, type DeviceAddContext, openHostDevice } from "./device-add.js";
 import { SimGuest, type SimGuestOptions } from "./guest.js";
 import type { SimHost } from "./host.js";
 import type { HostDevice, SimDevice } from "./qemu-device.js";
 import type { SimColdDevice, SimQemuOptions } from "./qemu-options.js";
-import { queryPci } from "./query-pci.js";
+import { type HostFacts, queryPci } from "./query-pci.js";
 import { deviceNotFound, EMPTY, fault, type SimArguments, type SimReply } from "./reply.js";
 import { SimTimers } from "./timers.js";
 import { Topology } from "./topology.js";
@@ -57,7 +57,11 @@ export class SimVm implements CommandedVm, VfioUser {
     this.name = options.name;
     this.uuid = options.uuid;
     this.memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY;
-    this.topology = new Topology(machine, machine === "microvm" ? "native" : (options.mode ?? "acpi"));
+    this.topology = new Topology(
+      machine,
+      machine === "microvm" ? "native" : (options.mode ?? "acpi"),
+      options.firmware,
+    );
     this.#runState = options.isPaused === true ? "prelaunch" : "running";
     this.#hasBooted = options.isPaused !== true;
     this.#timers = new SimTimers(options.speed ?? DEFAULT_SPEED);
@@ -218,13 +222,13 @@ export class SimVm implements CommandedVm, VfioUser {
     this.#host.proc.showGroups(this.pid, this.#host.vfio.groupsOf(this));
   }
 
-  #idsOf(device: SimDevice): { vendor: number; device: number; class: number } {
-    const { vendor, device: model, class: code } = this.#cardOf(device.hostDevice);
+  #idsOf(device: SimDevice): HostFacts {
+    const { vendor, device: model, class: code, memory, prefetchable } = this.#cardOf(device.hostDevice);
     const hex = (text: string | undefined): number => Number.parseInt(text ?? "0", 16);
-    return { vendor: hex(vendor), device: hex(model), class: hex(code?.slice(0, 4)) };
+    return { vendor: hex(vendor), device: hex(model), class: hex(code?.slice(0, 4)), memory, prefetchable };
   }
 
-  #cardOf(hostDevice: HostDevice | null): { vendor?: string; device?: string; class?: string } {
+  #cardOf(hostDevice: HostDevice | null): Partial<SimCard> {
     return hostDevice === null ? {} : this.#host.card(hostDevice.address);
   }
 }

@@ -113,6 +113,7 @@ describe("the intents", () => {
     reservations: [{ address: gpu, vm: "a", untilMs: 7, detail: "for the demo" }],
     orders: [{ address: gpu, vm: "a", atMs: 1 }],
     quarantines: [{ address: gpu, identity, why: "tenant left", atMs: 2, isCleared: false }],
+    ports: [{ vm: "a", address: gpu, serial: null, identity, bus: "rp0", addr: "0" }],
   };
 
   it("come back as they were saved", async () => {

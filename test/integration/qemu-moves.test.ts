@@ -47,7 +47,15 @@ describe("attaching", () => {
     const sent = vm.commands.find((command) => command.name === "device_add");
     expect(sent?.arguments).toEqual({ driver: "vfio-pci", host: CARD, id: ID, bus: "rp0", addr: "0" });
     expect((await readView(client, null)).attached).toEqual([
-      { path: `/machine/peripheral/${ID}`, id: ID, address: CARD, bus: "rp0", mode: "acpi", canUnplug: true },
+      {
+        path: `/machine/peripheral/${ID}`,
+        id: ID,
+        address: CARD,
+        bus: "rp0",
+        devfn: 0,
+        mode: "acpi",
+        canUnplug: true,
+      },
     ]);
   });
 

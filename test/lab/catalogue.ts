@@ -13,6 +13,7 @@ import { sharedGroup } from "./stories/shared-group.js";
 import { staleLedger } from "./stories/stale-ledger.js";
 import { vmRestarts } from "./stories/vm-restarts.js";
 import { watchSources } from "./stories/watch-sources.js";
+import { wholeCard } from "./stories/whole-card.js";
 import type { Story } from "./story.js";
 
 export const catalogue: readonly Story[] = [
@@ -30,4 +31,5 @@ export const catalogue: readonly Story[] = [
   override,
   selectAndReload,
   resolveAndStart,
+  wholeCard,
 ];

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import type { VmSpec } from "../../src/core/policy.js";
+import type { RuleTraits, VmSpec } from "../../src/core/policy.js";
 import { resolve } from "../../src/core/resolve.js";
 import { qemuLine } from "../../src/core/resolve-text.js";
 import { readPorts } from "../../src/qemu/ports.js";
@@ -15,10 +15,14 @@ const ROOT_PORTS = [0, 1, 2].map((n) => `-device pcie-root-port,id=rp${n},chassi
 const FIRST = "pciplug-0000-17-00.0";
 const SECOND = "pciplug-0000-65-00.1";
 
-function lineFor(vm: Partial<VmSpec>, addresses = ["0000:17:00.0", "0000:65:00.1"]): string {
+function lineFor(
+  vm: Partial<VmSpec>,
+  addresses = ["0000:17:00.0", "0000:65:00.1"],
+  traits: Partial<RuleTraits> = {},
+): string {
   const devices = addresses.map((address) => aDevice(address));
   const vms = [{ name: "a", qmp: "/run/a.sock", ...vm }];
-  const policy = aPolicy([aRule("all", { vendor: "10de" }, "a")], { vms });
+  const policy = aPolicy([aRule("all", { vendor: "10de" }, "a", traits)], { vms });
   const resolved = resolve(aWorld({ devices, policy }), "a");
   if (!resolved.ok) {
     throw new Error(resolved.error.reasons.join("; "));
@@ -47,6 +51,14 @@ describe("the arguments for a VM with ports", () => {
       ["rp2", [FIRST]],
     ]);
     expect(await started.client.execute("device_del", { id: FIRST })).toEqual({});
+  });
+
+  it("put a card with two functions into one port", async () => {
+    const traits = { unit: "card", plug: "card" } as const;
+    const line = lineFor({ ports: ["rp1"] }, ["0000:65:00.0", "0000:65:00.1"], traits);
+    await using started = await startVm({ args: `${ROOT_PORTS} ${emulated(line)}` });
+    const port = (await readPorts(started.client)).find(({ bus }) => bus === "rp1");
+    expect(port?.state).toEqual({ kind: "plugged", by: ["pciplug-0000-65-00.0", SECOND] });
   });
 
   it("are refused by QEMU for the lack of the host's device, not for how they are written", () => {

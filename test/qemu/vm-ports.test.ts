@@ -13,12 +13,17 @@ const goldens = join(import.meta.dirname, "../../fixtures/qmp/7.2");
 /** A plain VM must take well under a hundred questions. */
 const QUESTIONS_LIMIT = 100;
 
+/** Those whose QEMU is there; of the others there are recordings, which the unit tests read. */
+const INSTALLED = KNOWN_MACHINES.filter(({ binary = "qemu-system-x86_64" }) =>
+  (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, binary))),
+);
+
 describe("the ports of a real machine", () => {
-  it.each(KNOWN_MACHINES)("are enumerated on $name before the guest has run", async (known) => {
+  it.each(INSTALLED)("are enumerated on $name before the guest has run", async (known) => {
     const folder = mkdtempSync(join(tmpdir(), "pciplug-view-"));
     try {
       const file = join(folder, "wire.ndjson");
-      const note = `argv: qemu-system-x86_64 -M ${known.machine} -accel tcg -S -m 64 -display none -nodefaults ${known.args}`;
+      const note = `argv: ${known.binary ?? "qemu-system-x86_64"} -M ${known.machine} -accel tcg -S -m 64 -display none -nodefaults ${known.args}`;
       const recording = openWireRecording(file, { nowMs: () => performance.now(), note });
       {
         await using running = await startVm(known, { onWire: recording.tap });
@@ -55,22 +60,48 @@ describe("the ports of a real machine", () => {
     expect(questions).toBeLessThan(QUESTIONS_LIMIT);
   });
 
-  it("take a device at once where they are free, and refuse it where they are not", async () => {
+  it.each(INSTALLED)(
+    "take a device at once where they are free, and refuse it elsewhere, on $name",
+    async (known) => {
+      await using running = await startVm(known);
+      const { client } = running;
+      const { ports } = await readView(client, null);
+      const answers = await Promise.all(
+        ports.map(async ({ bus, addr, state }, index) => {
+          const driver = known.binary === undefined ? "edu" : "virtio-rng-pci";
+          const answer = client.execute("device_add", { driver, id: `t-${index}`, bus, addr });
+          const didWork = await answer.then(
+            () => true,
+            () => false,
+          );
+          return didWork === (state.kind === "free");
+        }),
+      );
+      expect(answers).toEqual(ports.map(() => true));
+      const after = await readView(client, null);
+      expect(after.ports.filter((port) => port.state.kind === "free")).toEqual([]);
+    },
+  );
+
+  it("never include the bus of a switch's upstream port, though QEMU would take a device there", async () => {
     await using running = await startVm(KNOWN_MACHINES[0]);
     const { client } = running;
     const { ports } = await readView(client, null);
-    const answers = await Promise.all(
-      ports.map(async ({ bus, addr, state }) => {
-        const answer = client.execute("device_add", { driver: "edu", id: `t-${bus}`, bus, addr });
-        const didWork = await answer.then(
-          () => true,
-          () => false,
-        );
-        return didWork === (state.kind === "free");
-      }),
-    );
-    expect(answers).toEqual(ports.map(() => true));
-    const after = await readView(client, null);
-    expect(after.ports.filter((port) => port.state.kind === "free")).toEqual([]);
+    expect(ports.map(({ bus }) => bus)).not.toContain("up");
+    await client.execute("device_add", { driver: "edu", id: "lost", bus: "up", addr: "5" });
+  });
+
+  it("say whether QEMU's own firmware starts the guest", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "pciplug-flash-"));
+    try {
+      const flash = join(folder, "uefi.fd");
+      writeFileSync(flash, Buffer.alloc(4 * 1024 * 1024));
+      await using seabios = await startVm();
+      await using other = await startVm({ args: `-drive if=pflash,format=raw,file=${flash}` });
+      expect((await readView(seabios.client, null)).hasOwnFirmware).toBe(true);
+      expect((await readView(other.client, null)).hasOwnFirmware).toBe(false);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });

@@ -28,6 +28,9 @@ export interface FileFacts {
     readonly name: string;
     readonly match: Readonly<Record<string, string | readonly string[]>>;
     readonly vm: string;
+    readonly unit?: string;
+    readonly plug?: string;
+    readonly acceptNoRoom?: string;
   }[];
   readonly limits?: Readonly<Record<string, string>>;
   /** The file allows no less than a second; a story does not want to wait for that. */

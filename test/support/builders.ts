@@ -133,6 +133,7 @@ export function aView(facts: Partial<VmView> = {}): VmView {
   return {
     runState: "running",
     machine: "pc-q35-7.2-machine",
+    hasOwnFirmware: true,
     memoryBytes: 134_217_728,
     ports: [aPort("rp0"), aPort("rp1"), aPort("rp2")],
     attached: [],
@@ -154,6 +155,7 @@ export function attached(address: string, bus = "rp0", facts: Partial<Attached> 
     id,
     address: parsed,
     bus,
+    devfn: 0,
     mode: "acpi",
     canUnplug: true,
     ...facts,

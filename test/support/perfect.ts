@@ -4,7 +4,7 @@ import { type Lease, withTerms } from "../../src/core/lease.js";
 import { lanesOf, plan } from "../../src/core/plan.js";
 import { reduce } from "../../src/core/reduce.js";
 import type { Signal } from "../../src/core/signal.js";
-import type { Outcome, Step } from "../../src/core/step.js";
+import type { Outcome, Step, StepOf } from "../../src/core/step.js";
 import type { VmView } from "../../src/core/vm.js";
 import type { World } from "../../src/core/world.js";
 
@@ -65,29 +65,33 @@ function consequences(world: World, step: Step): Signal[] {
           ...seen,
           attached: [
             ...seen.attached,
-            ...step.placements.map(({ address, id, bus }) => ({
+            ...step.placements.map(({ address, id, bus, addr }) => ({
               path: `/machine/peripheral/${id}`,
               id,
               address,
               bus,
+              devfn: devfnOf(addr),
               mode: "acpi" as const,
               canUnplug: true,
             })),
           ],
           ports: seen.ports.map((port) => {
-            const placement = step.placements.find((entry) => entry.bus === port.bus);
-            return placement === undefined
+            const ids = step.placements.filter((entry) => entry.bus === port.bus).map(({ id }) => id);
+            const before = port.state.kind === "plugged" ? port.state.by : [];
+            return ids.length === 0
               ? port
-              : { ...port, state: { kind: "plugged" as const, by: [placement.id] } };
+              : { ...port, state: { kind: "plugged" as const, by: [...before, ...ids] } };
           }),
         })),
       ];
     case "detach":
       return [
-        { kind: "device-deleted", atMs: world.nowMs, vm: step.vm, id: step.id },
+        ...leaving(step).map(
+          (id): Signal => ({ kind: "device-deleted", atMs: world.nowMs, vm: step.vm, id }),
+        ),
         view(world, step.vm, (seen) => ({
           ...seen,
-          attached: seen.attached.filter((entry) => entry.id !== step.id),
+          attached: seen.attached.filter((entry) => !leaving(step).includes(entry.id ?? "")),
           ports: seen.ports.map((port) =>
             port.state.kind === "plugged" && port.state.by.includes(step.id)
               ? { ...port, state: { kind: "free" as const } }
@@ -127,6 +131,16 @@ function consequences(world: World, step: Step): Signal[] {
         }),
       ];
   }
+}
+
+/** A card leaves its port whole. */
+function leaving(step: StepOf<"detach">): readonly string[] {
+  return [step.id, ...(step.mates ?? []).map(({ id }) => id)];
+}
+
+function devfnOf(addr: string): number {
+  const [slot = "0", fn = "0"] = addr.split(".");
+  return Number.parseInt(slot, 16) * 8 + Number(fn);
 }
 
 function newLease(

@@ -7,6 +7,8 @@ export interface KnownMachine {
   /** Also the name of the recording, behind `view-`. */
   readonly name: string;
   readonly machine: string;
+  /** Another QEMU than that of x86: where it is not installed, its recording speaks for it. */
+  readonly binary?: string;
   readonly args: string;
   readonly ports: readonly string[];
 }
@@ -96,6 +98,22 @@ export const KNOWN_MACHINES: readonly KnownMachine[] = [
     ports: ["rp0 0 native free", "rp1 0 native plugged by rng"],
   },
   { name: "microvm-no-pci", machine: "microvm", args: "", ports: [] },
+  {
+    name: "q35-reserves",
+    machine: "q35",
+    args: [
+      "-device pcie-root-port,id=rp0,chassis=1",
+      "-device pcie-root-port,id=rp1,chassis=2,mem-reserve=32M,pref64-reserve=4G",
+    ].join(" "),
+    ports: ["rp0 0 acpi free", "rp1 0 acpi free mem-reserve=32M pref64-reserve=4G"],
+  },
+  {
+    name: "virt-aarch64",
+    machine: "virt",
+    binary: "qemu-system-aarch64",
+    args: "-cpu cortex-a57 -device pcie-root-port,id=rp0,chassis=1 -device pcie-root-port,id=rp1,chassis=2 -device virtio-rng-pci,id=rng,bus=rp1",
+    ports: ["rp0 0 native free", "rp1 0 native plugged by rng"],
+  },
 ];
 
 function slots(bus: string, mode: string, first: number, last: number): string[] {

@@ -8,6 +8,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { connectQmp, type QmpClient, QmpConnectError } from "../../src/qmp/index.js";
 
 export interface QemuVmOptions {
+  /** `qemu-system-x86_64` by default. */
+  readonly binary?: string;
   /** As after -M; `q35` by default. */
   readonly machine?: string;
   /** Further arguments, split at spaces. */
@@ -20,6 +22,7 @@ const START_DEADLINE_MS = 30_000;
 export class QemuVm implements AsyncDisposable {
   readonly path: string;
   readonly argv: readonly string[];
+  readonly #binary: string;
   readonly #folder: string | undefined;
   #child: ChildProcess | undefined;
   #said = "";
@@ -27,7 +30,8 @@ export class QemuVm implements AsyncDisposable {
   constructor(options: QemuVmOptions = {}) {
     this.#folder = options.path === undefined ? mkdtempSync(join(tmpdir(), "pciplug-vm-")) : undefined;
     this.path = options.path ?? join(this.#folder ?? "", "qmp.sock");
-    const { machine = "q35", args = "" } = options;
+    const { binary = "qemu-system-x86_64", machine = "q35", args = "" } = options;
+    this.#binary = binary;
     this.argv = [
       ...["-M", machine, "-accel", "tcg", "-S", "-m", "64", "-display", "none", "-nodefaults"],
       ...args.split(/\s+/).filter((arg) => arg !== ""),
@@ -37,13 +41,9 @@ export class QemuVm implements AsyncDisposable {
   /** Starts the process; `greeted` or `connect` tells when it is up. */
   start(): void {
     this.#said = "";
-    const child = spawn(
-      "qemu-system-x86_64",
-      [...this.argv, "-qmp", `unix:${this.path},server=on,wait=off`],
-      {
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
+    const child = spawn(this.#binary, [...this.argv, "-qmp", `unix:${this.path},server=on,wait=off`], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#said += text;
     });

@@ -251,6 +251,7 @@ describe("priority", () => {
       pins: [],
       reservations: [],
       quarantines: [],
+      ports: [],
       orders: [{ address: g1.address, vm: "b", atMs: 1 }],
     };
     const rules = [aRule("r", vga, "a", { priority: 9 }), aRule("other", { class: "nvme" }, "b")];
@@ -260,7 +261,7 @@ describe("priority", () => {
 
 describe("what keeps a device from a VM", () => {
   const rule = aRule("r", vga, "a");
-  const none = { pins: [], reservations: [], quarantines: [], orders: [] };
+  const none = { pins: [], reservations: [], quarantines: [], orders: [], ports: [] };
 
   it("is a reservation for another VM, until it ends", () => {
     const reserve = (untilMs: number | null, vm = "b") => ({

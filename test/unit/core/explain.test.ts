@@ -138,6 +138,7 @@ describe("what is explained of a device", () => {
       reservations: [{ address: gpu.address, vm: "b", untilMs: 1_060_000, detail: "for the demo" }],
       orders: [{ address: gpu.address, vm: "a", atMs: 1 }],
       quarantines: [],
+      ports: [],
     };
     const holds = [
       {

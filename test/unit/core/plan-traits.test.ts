@@ -56,7 +56,7 @@ describe("a rule's port and properties", () => {
     const taken = up({ ports: [aPort("rp0"), aPort("rp2", { kind: "plugged", by: ["x"] })] });
     const world = withRules([aRule("r", vga, "a", { port: "rp2" })], { vms: { a: taken } });
     expect(plan(world, "a").held).toMatchObject([
-      { reason: { kind: "no-free-port", ports: "port rp2 is not there or not free" } },
+      { reason: { kind: "port-not-free", port: "rp2", why: "it holds x" } },
     ]);
   });
 });

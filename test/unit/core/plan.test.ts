@@ -39,7 +39,7 @@ describe("plan: arrivals", () => {
       {
         kind: "attach",
         vm: "a",
-        iommuGroup: 0x65,
+        iommuGroups: [0x65],
         placements: [
           { address: gpu, id: "pciplug-0000-65-00.0", bus: "rp0", addr: "0", rule: "gpu", properties: {} },
         ],

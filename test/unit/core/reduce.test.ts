@@ -136,7 +136,7 @@ describe("reduce: back-off", () => {
   });
 
   it("waits for such a change after a refusal that is final, and gives the card back meanwhile", () => {
-    const attach: Step = { kind: "attach", vm: "a", iommuGroup: 0x65, placements: [], nodeOwner: null };
+    const attach: Step = { kind: "attach", vm: "a", iommuGroups: [0x65], placements: [], nodeOwner: null };
     const bound = aWorld({ devices: [device], policy, vms: { a: up() }, leases: [aLease(device, "a")] });
     const placed = {
       ...attach,

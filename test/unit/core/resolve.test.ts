@@ -59,6 +59,17 @@ describe("the arguments for QEMU", () => {
     );
   });
 
+  it("put the functions of one card into one port where its rule says so", () => {
+    const card = aRule("card", { vendor: "10de" }, "a", { unit: "card", plug: "card" });
+    expect(line(worldOf([sound, gpu], [card], { ports: ["rp0"] }))).toBe(
+      "-device vfio-pci,host=0000:65:00.0,id=pciplug-0000-65-00.0,bus=rp0,addr=0.0,multifunction=on " +
+        "-device vfio-pci,host=0000:65:00.1,id=pciplug-0000-65-00.1,bus=rp0,addr=0.1",
+    );
+    expect(line(worldOf([sound, gpu], [card]))).toBe(
+      "2: a rule with plug: card needs a port for each card: list the ports of a",
+    );
+  });
+
   it("name a domain of more than four digits by its path, for host= takes none", () => {
     const behind = aDevice("10000:01:00.0");
     expect(line(worldOf([behind], [gpus]))).toBe(
@@ -126,6 +137,7 @@ describe("the arguments for QEMU", () => {
       reservations: [{ address: gpu.address, vm: "b", untilMs: null, detail: "x" }],
       orders: [],
       quarantines: [],
+      ports: [],
     };
     expect(line({ ...world, intents })).toBe(line(world));
   });

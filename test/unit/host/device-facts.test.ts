@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { memoryOf } from "../../../src/host/device-facts.js";
+import { memoryOf, prefetchableOf } from "../../../src/host/device-facts.js";
 
 const none = "0x0000000000000000 0x0000000000000000 0x0000000000000000";
 /** As Linux writes the attribute for a GPU with two 64-bit BARs, an I/O BAR and a ROM. Made up, in the kernel's form. */
@@ -16,6 +16,7 @@ const gpu = [
 describe("the memory of a device", () => {
   it("is the sum of its memory BARs, without I/O ports and the ROM", () => {
     expect(memoryOf(gpu)).toBe(2 ** 24 + 2 ** 35 + 2 ** 25);
+    expect(prefetchableOf(gpu)).toBe(2 ** 35 + 2 ** 25);
   });
 
   it("does not count the windows of a bridge", () => {
@@ -29,5 +30,6 @@ describe("the memory of a device", () => {
 
   it.each([[undefined], [[""]], [["0x0 0x1"]], [["zero one two"]]])("is not known from %j", (lines) => {
     expect(memoryOf(lines)).toBeUndefined();
+    expect(prefetchableOf(lines)).toBeUndefined();
   });
 });

@@ -20,6 +20,7 @@ describe("the ports of a recorded machine", () => {
       mode: "native",
       state: { kind: "free" },
       addr: "0",
+      reserve: { memory: null, prefetchable: null },
     });
   });
 

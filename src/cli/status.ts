@@ -33,6 +33,7 @@ export function renderStatus(status: StatusResponse): string[] {
     ),
     "",
     ...renderTable(["VM", "STATE", "PORTS", "DEVICES", "REASON"], status.vms.map(vmRow)),
+    ...status.vms.flatMap(renderVmNotes),
     "",
     ...renderTable(
       ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "VM", "STATE", "WHY"],
@@ -59,6 +60,14 @@ function renderPolicy(policy: StatusResponse["policy"]): string[] {
     `policy ${shortVersion(version)} from ${file}, read at ${loadedAt}`,
     ...(refused === null ? [] : [`the file as it is since ${refused.at} is refused: this policy stays`]),
     ...(refused?.reasons ?? []).map((reason) => `  ${reason}`),
+  ].map(printable);
+}
+
+/** What the table has no room for: how a VM's monitor is used, and what went wrong last. */
+function renderVmNotes({ name, monitor, socket, lastError }: StatusResponse["vms"][number]): string[] {
+  return [
+    ...(monitor === "shared" ? [`${name}: others use its monitor ${socket}, so it is only visited`] : []),
+    ...(lastError ? [`${name}: last error at ${lastError.at}: ${lastError.message}`] : []),
   ].map(printable);
 }
 

@@ -9,9 +9,9 @@ import { endHolds, holdForDriverChange, holdForEjection } from "./holds.js";
 import { dropCleared, learnPins, withoutQuarantine, withQuarantine } from "./intents-change.js";
 import { asLent, type Lease } from "./lease.js";
 import { isSameDma, isSameProtection } from "./protection.js";
-import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
+import { adoptFoundVms, adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
-import type { Step } from "./step.js";
+import { addressesOf, type Step } from "./step.js";
 import { unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
@@ -53,6 +53,8 @@ function next(world: World, signal: Signal): World {
       return onHostSeen(world, signal);
     case "source-changed":
       return { ...world, sources: new Map(world.sources).set(signal.name, signal.state) };
+    case "vms-found":
+      return adoptFoundVms(world, signal.found);
     case "vm-seen":
       return onVmSeen(world, signal);
     case "device-deleted":
@@ -145,7 +147,12 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     nowMs: later(world, signal.atMs),
     vms: new Map(world.vms).set(signal.vm, status),
   };
-  return { ...next, holds: endHolds(next, next.holds), unplugs: pendingUnplugs(next, signal.vm) };
+  return {
+    ...next,
+    holds: endHolds(next, next.holds),
+    unplugs: pendingUnplugs(next, signal.vm),
+    vmErrors: status.kind === "unreachable" ? withError(next, signal.vm, status.reason) : next.vmErrors,
+  };
 }
 
 /** An unplug is over when the VM does not list the device any more, or is gone. */
@@ -203,14 +210,29 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
     case "timed-out": {
       // The request may have arrived: a deletion that follows is our doing.
       const unplugs = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
-      return { ...next, unplugs, backoffs: noteFailure(next, step, outcome) };
+      const noted = { ...next, unplugs, backoffs: noteFailure(next, step, outcome) };
+      return noteStepError(noted, step, outcome.detail);
     }
     case "refused":
     case "failed":
-      return { ...next, backoffs: noteFailure(next, step, outcome) };
+      return noteStepError({ ...next, backoffs: noteFailure(next, step, outcome) }, step, outcome.detail);
     default:
       return unreachable(outcome);
   }
+}
+
+/** Only what moves devices in or out of the VM is about the VM; the rest is about the host. */
+function noteStepError(world: World, step: Step, detail: string): World {
+  return step.kind === "attach" || step.kind === "detach"
+    ? {
+        ...world,
+        vmErrors: withError(world, step.vm, `${step.kind} ${addressesOf(step).join(" ")}: ${detail}`),
+      }
+    : world;
+}
+
+function withError(world: World, vm: string, message: string): World["vmErrors"] {
+  return new Map(world.vmErrors).set(vm, { atMs: world.nowMs, message });
 }
 
 function noteUnplug(world: World, step: Extract<Step, { kind: "detach" }>): World["unplugs"] {

@@ -22,9 +22,12 @@ const IPC_LOCK = 1n << 14n;
  */
 export async function findSocketOwner(root: HostRoot, socketPath: string): Promise<VmProcess | null> {
   const sockets = listeningSockets(root, basename(socketPath));
+  if (sockets.size === 0) {
+    return null;
+  }
   const pids = new Set<number>();
   await eachOpenFile(root, (pid, target) => {
-    const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+    const inode = inodeOf(target);
     const path = inode === undefined ? undefined : sockets.get(inode);
     // PID 1 keeps a copy of the sockets that it hands out.
     if (path !== undefined && pid !== 1 && isSamePath(root, pid, path, socketPath)) {
@@ -33,6 +36,34 @@ export async function findSocketOwner(root: HostRoot, socketPath: string): Promi
   });
   const [pid, ...others] = pids;
   return pid === undefined || others.length > 0 ? null : readProcess(root, pid);
+}
+
+/** Whether the process is still the one that was found: the same id, begun at the same moment. Reads one small file. */
+export function isRunning(root: HostRoot, { pid, startTicks }: VmProcess): boolean {
+  return startTicksOf(textOf(root.proc(pid, "stat"))) === startTicks;
+}
+
+/** Whether this very process listens on the socket. Looks at no other process. */
+export function isListening(root: HostRoot, process: VmProcess, socketPath: string): boolean {
+  const sockets = listeningSockets(root, basename(socketPath));
+  const { pid } = process;
+  return (
+    isRunning(root, process) &&
+    namesIn(root.proc(pid, "fd")).some((fd) => {
+      const path = sockets.get(inodeOf(linkOf(root.proc(pid, "fd", fd))) ?? "");
+      return path !== undefined && isSamePath(root, pid, path, socketPath);
+    })
+  );
+}
+
+/**
+ * Whether a client is being served on the socket. One that only waits to be accepted does not count: the kernel shows
+ * no inode for it. Meant for QMP sockets, which serve one client at a time (facts.md 6).
+ */
+export function hasClient(root: HostRoot, socketPath: string): boolean {
+  return unixSockets(root).some(
+    ({ isListening, inode, path }) => !isListening && inode !== "0" && path === socketPath,
+  );
 }
 
 /** Ids of the processes that have the node of an IOMMU group open, in order. */
@@ -50,15 +81,32 @@ export async function findVfioHolders(root: HostRoot, group: number): Promise<nu
 
 /** Inode -> path, as it was given to bind(2), of the listening sockets with this file name. */
 function listeningSockets(root: HostRoot, name: string): ReadonlyMap<string, string> {
-  const sockets = new Map<string, string>();
-  for (const line of textOf(root.procNetUnix()).split("\n")) {
-    const match = /^\S+: \S+ \S+ ([0-9A-F]+) \S+ \S+ +(\d+) (.+)$/.exec(line);
-    const [, flags = "0", inode = "", path = ""] = match ?? [];
-    if ((Number.parseInt(flags, 16) & LISTENING) !== 0 && basename(path) === name) {
-      sockets.set(inode, path);
-    }
-  }
-  return sockets;
+  const sockets = unixSockets(root).filter((socket) => socket.isListening && basename(socket.path) === name);
+  return new Map(sockets.map(({ inode, path }) => [inode, path]));
+}
+
+interface UnixSocket {
+  readonly isListening: boolean;
+  readonly inode: string;
+  readonly path: string;
+}
+
+/** The unix sockets of this network namespace that have a path (proc_net(5)). */
+function unixSockets(root: HostRoot): readonly UnixSocket[] {
+  return textOf(root.procNetUnix())
+    .split("\n")
+    .flatMap((line) => {
+      const match = /^\S+: \S+ \S+ ([0-9A-F]+) \S+ \S+ +(\d+) (.+)$/.exec(line);
+      const [, flags, inode, path] = match ?? [];
+      return flags === undefined || inode === undefined || path === undefined
+        ? []
+        : [{ isListening: (Number.parseInt(flags, 16) & LISTENING) !== 0, inode, path }];
+    });
+}
+
+/** The socket behind a descriptor. */
+function inodeOf(target: string): string | undefined {
+  return /^socket:\[(\d+)\]$/.exec(target)?.[1];
 }
 
 function isSamePath(root: HostRoot, pid: number, path: string, wanted: string): boolean {
@@ -109,6 +157,8 @@ function readProcess(root: HostRoot, pid: number): VmProcess | null {
     gid: Number(gid),
     memlockBytes: memlock === "unlimited" ? null : Number(memlock),
     canLockAnyMemory: (BigInt(`0x${capabilities}`) & IPC_LOCK) !== 0n,
+    executable: linkOf(root.proc(pid, "exe")) || null,
+    cgroup: /^0::(.+)$/m.exec(textOf(root.proc(pid, "cgroup")))?.[1] ?? null,
   };
 }
 

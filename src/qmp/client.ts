@@ -84,6 +84,7 @@ export class QmpClient implements AsyncDisposable {
     const client = new QmpClient(socket, options);
     try {
       await client.#greet();
+      await options.approve?.();
       await client.#negotiate();
       return client;
     } catch (error) {

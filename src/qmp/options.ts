@@ -23,6 +23,8 @@ export interface QmpConnectOptions {
   readonly path: string;
   /** How long the greeting is waited for; a busy monitor stays silent. Default 5,000. */
   readonly greetingTimeoutMs?: number | undefined;
+  /** Called once greeted, before anything is sent; where it rejects, nothing ever is, and connectQmp rejects so too. */
+  readonly approve?: (() => Promise<void>) | undefined;
   /** Gives up connecting. Has no effect once the promise of connectQmp has resolved. */
   readonly signal?: AbortSignal | undefined;
   /** Hears every known event from the very first; a listener added after connectQmp may miss one. */

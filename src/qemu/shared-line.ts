@@ -66,7 +66,7 @@ export class SharedLine {
   }
 
   attach(placement: Placement): Promise<Outcome> {
-    return this.#order(
+    return this.borrow(
       (client) => attachDevice(client, placement),
       () => this.#notConnected(`attach ${placement.address} to`),
     );
@@ -74,18 +74,39 @@ export class SharedLine {
 
   /** Never waits for the guest: whether it has let go is seen at later visits. */
   detach(id: string, address: PciAddress): Promise<Outcome> {
-    return this.#order(
+    return this.borrow(
       (client) => detachDevice(client, { id, address }, { waitMs: 0 }),
       () => this.#notConnected(`detach ${address} from`),
     );
   }
 
   async look(): Promise<VmStatus> {
-    await this.#settled.rungWithin(this.#timing.greetingMs + this.#timing.findProcessMs);
-    return this.#order<VmStatus>(
+    await this.#answer();
+    const glance = await this.borrow<VmStatus | null>(
       (client) => this.#look(client),
-      () => this.#status,
+      () => null,
     );
+    if (glance !== null) {
+      return glance;
+    }
+    // The next answer is the truth, and the one that `status$` tells.
+    await this.#answer();
+    return this.#status;
+  }
+
+  /** Has `act` done in the next visit; `refuse` gives the answer where there is none. */
+  borrow<T>(act: (client: QmpClient) => Promise<T>, refuse: () => T): Promise<T> {
+    if (this.#status.kind !== "up") {
+      return Promise.resolve(refuse());
+    }
+    return new Promise((resolve, reject) => {
+      this.#orders.push({
+        run: (client) => act(client).then(resolve, reject),
+        refuse: () => resolve(refuse()),
+      });
+      this.#pace.onOrder();
+      this.#call();
+    });
   }
 
   /** Whether somebody waits for what only a look at the VM shows. */
@@ -135,18 +156,9 @@ export class SharedLine {
     this.#bell.ring();
   }
 
-  #order<T>(act: (client: QmpClient) => Promise<T>, refuse: () => T): Promise<T> {
-    if (this.#status.kind !== "up") {
-      return Promise.resolve(refuse());
-    }
-    return new Promise((resolve, reject) => {
-      this.#orders.push({
-        run: (client) => act(client).then(resolve, reject),
-        refuse: () => resolve(refuse()),
-      });
-      this.#pace.onOrder();
-      this.#call();
-    });
+  /** Resolves when `#status` is an answer, or none has come in time. */
+  #answer(): Promise<unknown> {
+    return this.#settled.rungWithin(this.#timing.greetingMs + this.#timing.findProcessMs);
   }
 
   #refuseAll(): void {

@@ -157,7 +157,8 @@ function readProcess(root: HostRoot, pid: number): VmProcess | null {
     gid: Number(gid),
     memlockBytes: memlock === "unlimited" ? null : Number(memlock),
     canLockAnyMemory: (BigInt(`0x${capabilities}`) & IPC_LOCK) !== 0n,
-    executable: linkOf(root.proc(pid, "exe")) || null,
+    // The kernel's word for a program that an upgrade has replaced meanwhile (proc_pid_exe(5)).
+    executable: linkOf(root.proc(pid, "exe")).replace(/ \(deleted\)$/, "") || null,
     cgroup: /^0::(.+)$/m.exec(textOf(root.proc(pid, "cgroup")))?.[1] ?? null,
   };
 }

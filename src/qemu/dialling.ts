@@ -5,6 +5,7 @@
  * (facts.md 7). Everything else is "unreachable": what the VM holds is not known, so nothing of it may be touched.
  */
 import { AgentError, messageOf } from "../base/error.js";
+import type { Outcome } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
 
 /** The waits of a link, in milliseconds. */
@@ -119,4 +120,10 @@ export function lostStatus(before: VmStatus, path: string): VmStatus {
   return before.kind === "up"
     ? { kind: "unreachable", code: "qmp.disconnected", reason: `the link to ${path} was lost` }
     : before;
+}
+
+/** The outcome of an order that could not be begun, such as `attach 0000:65:00.0 to build`. */
+export function notConnected(status: VmStatus, order: string): Outcome {
+  const why = "reason" in status ? status.reason : "not connected yet";
+  return { kind: "cancelled", detail: `cannot ${order}: ${why}` };
 }

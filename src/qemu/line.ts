@@ -25,6 +25,7 @@ import {
   type LinkTiming,
   lostStatus,
   nextWaitMs,
+  notConnected,
   waitMs,
 } from "./dialling.js";
 import { Doorbell } from "./doorbell.js";
@@ -76,11 +77,17 @@ export class VmLine {
   }
 
   async attach(placement: Placement): Promise<Outcome> {
-    return (await this.#session?.attach(placement)) ?? this.#notConnected(`attach ${placement.address} to`);
+    return (
+      (await this.#session?.attach(placement)) ??
+      notConnected(this.#status, `attach ${placement.address} to ${this.#options.name}`)
+    );
   }
 
   async detach(id: string, address: PciAddress): Promise<Outcome> {
-    return (await this.#session?.detach({ id, address })) ?? this.#notConnected(`detach ${address} from`);
+    return (
+      (await this.#session?.detach({ id, address })) ??
+      notConnected(this.#status, `detach ${address} from ${this.#options.name}`)
+    );
   }
 
   async look(): Promise<VmStatus> {
@@ -232,11 +239,5 @@ export class VmLine {
     if (!isSameNews(before, next)) {
       tell({ kind: "vm-seen", atMs: this.#options.now(), vm: this.#options.name, status: this.#status });
     }
-  }
-
-  #notConnected(what: string): Outcome {
-    const status = this.#status;
-    const why = "reason" in status ? status.reason : "not connected yet";
-    return { kind: "cancelled", detail: `cannot ${what} ${this.#options.name}: ${why}` };
   }
 }

@@ -27,6 +27,7 @@ import {
   isSameNews,
   type LinkTiming,
   lostStatus,
+  notConnected,
   SILENT,
 } from "./dialling.js";
 import { Doorbell } from "./doorbell.js";
@@ -68,7 +69,7 @@ export class SharedLine {
   attach(placement: Placement): Promise<Outcome> {
     return this.borrow(
       (client) => attachDevice(client, placement),
-      () => this.#notConnected(`attach ${placement.address} to`),
+      () => notConnected(this.#status, `attach ${placement.address} to ${this.#options.name}`),
     );
   }
 
@@ -76,7 +77,7 @@ export class SharedLine {
   detach(id: string, address: PciAddress): Promise<Outcome> {
     return this.borrow(
       (client) => detachDevice(client, { id, address }, { waitMs: 0 }),
-      () => this.#notConnected(`detach ${address} from`),
+      () => notConnected(this.#status, `detach ${address} from ${this.#options.name}`),
     );
   }
 
@@ -294,11 +295,5 @@ export class SharedLine {
 
   #isRunning(process: VmProcess): boolean {
     return this.#options.isRunning?.(process) !== false;
-  }
-
-  #notConnected(what: string): Outcome {
-    const status = this.#status;
-    const why = "reason" in status ? status.reason : "not connected yet";
-    return { kind: "cancelled", detail: `cannot ${what} ${this.#options.name}: ${why}` };
   }
 }

@@ -209,6 +209,7 @@ export class SharedLine {
       });
     } catch (error) {
       const status = downStatusOf(error, now());
+      this.#process = null;
       if (!this.#pace.onFailure(isHangUp(status))) {
         this.#tellDown(status);
       }

@@ -58,6 +58,7 @@ describe("a VM whose monitor is shared", () => {
       expect(await agent.untilHeld(gpu, "vm-unreachable")).toMatch(
         /^build cannot be spoken to: QEMU greets nobody/,
       );
+      expect(world.hostStateOf(gpu)).toEqual({ driver: "nouveau", override: null });
       await client.close();
       await agent.untilIn("build", [gpu]);
       expect((await world.status()).vms[0]).toMatchObject({

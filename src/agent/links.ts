@@ -25,7 +25,7 @@ import { type FoundVm, withFoundVms } from "../core/found-vms.js";
 import { listenerObjection } from "../core/listener.js";
 import type { Policy, VmSpec } from "../core/policy.js";
 import type { Signal } from "../core/signal.js";
-import { findSocketOwner, hasClient, isListening, isRunning } from "../host/process.js";
+import { findSocketOwner, isListening, isRunning } from "../host/process.js";
 import type { HostRoot } from "../host/root.js";
 import { uidOf } from "../host/users.js";
 import { linkVm, type VmLink } from "../qemu/link.js";
@@ -141,7 +141,6 @@ export class Links {
       findProcess: (path) => findSocketOwner(root, path),
       isRunning: (process) => isRunning(root, process),
       isListening: (process, path) => isListening(root, process, path),
-      hasClient: (path) => hasClient(root, path),
       objection: listener && ((process) => listenerObjection(listener, process, uidOf(root, listener.user))),
       now: edge.now,
       onWire,

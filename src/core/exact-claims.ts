@@ -195,12 +195,12 @@ export type ExactVerdict =
   | { readonly kind: "conflict"; readonly claims: readonly Claim[] }
   /** A VM has it already, by a select rule, and keeps it. */
   | { readonly kind: "waits"; readonly vm: string }
-  /** Rules of a higher priority ask for facts of it that are not known. */
+  /** Rules that would go first, or be in conflict, ask for facts of it that are not known. */
   | { readonly kind: "open"; readonly rules: readonly RankedRule[] }
   | { readonly kind: "nobody" };
 
 /**
- * The first in rank of those that may; equal priorities of two VMs conflict, unless all of them say `onConflict: first`.
+ * The first in rank of those that may; equal priorities of two VMs conflict, unless both say `onConflict: first`.
  * `isKept`: whether the device is where it is by this very claim; it stays there while the claim stands, unless a strictly
  * higher priority preempts.
  */
@@ -215,10 +215,16 @@ export function ownerAmong(claims: readonly Claim[], isKept: (claim: Claim) => b
     return { kind: "owner", claim: kept, isKept: true };
   }
   const equals = fit.filter((claim) => priorityOf(claim) === priorityOf(first));
-  const isContested = equals.some((claim) => claim.vm !== first.vm);
-  return isContested && !equals.every((claim) => claim.rule.onConflict === "first")
+  return equals.some((claim) => isAgainst(claim, first.vm, equals))
     ? { kind: "conflict", claims: equals }
     : { kind: "owner", claim: first, isKept: false };
+}
+
+/** Whether a claim of another VM stands against the first one's: it, and one of that VM before it, must say `first`. */
+function isAgainst(claim: Claim, vm: string | null, equals: readonly Claim[]): boolean {
+  const yields = ({ rule }: Claim) => rule.onConflict === "first";
+  const isSettled = equals.some((own) => own.vm === vm && own.rank < claim.rank && yields(own));
+  return claim.vm !== vm && !(yields(claim) && isSettled);
 }
 
 /** Priority of a claim; an operator's order stands above every rule. */

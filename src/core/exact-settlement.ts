@@ -1,7 +1,8 @@
 /** Who gets each device among the exact claims on it: rank, conflict, what is kept, and units that stay together. */
 import type { PciAddress } from "./address.js";
+import type { Device } from "./device.js";
 import { type Claim, type ExactClaims, type ExactVerdict, ownerAmong, priorityOf } from "./exact-claims.js";
-import { type DeviceFindings, type Findings, openAbove } from "./findings.js";
+import { type DeviceFindings, type Findings, openRivals } from "./findings.js";
 import type { Situation } from "./situation.js";
 
 /** Who gets each device among the exact claims; a unit of several goes to one VM, or its claims count for nothing. */
@@ -27,7 +28,9 @@ export function settleExact(
     if (parted.length === 0) {
       return verdicts;
     }
-    for (const claim of parted) {
+    // The first in rank goes first: without it what comes after may be whole.
+    const rank = Math.min(...parted.map((claim) => claim.rank));
+    for (const claim of parted.filter((entry) => entry.rank === rank)) {
       out.add(claim);
     }
   }
@@ -42,35 +45,47 @@ function verdictOn(
   const isKept = ({ rule, vm }: Claim) => vm !== null && situation.keeperBy(rule, address) === vm;
   const found = findings.get(address);
   const verdict = withOpenRules(ownerAmong(claims, isKept), found);
-  const keeper = selectKeeper(verdict, found, situation);
+  const keeper = selectKeeper(address, verdict, findings, situation);
   return keeper === null ? verdict : { kind: "waits", vm: keeper };
 }
 
-/** A rule of a higher priority that asks for a fact which is not known may yet want the device for another VM. */
+/** Rules that ask for a fact which is not known may yet want the device for another VM. What a VM has it keeps. */
 function withOpenRules(verdict: ExactVerdict, found: DeviceFindings | undefined): ExactVerdict {
-  const open = verdict.kind === "owner" ? openAbove(found, verdict.claim.vm, priorityOf(verdict.claim)) : [];
+  if (verdict.kind !== "owner") {
+    return verdict;
+  }
+  const { claim, isKept } = verdict;
+  const open = isKept ? [] : openRivals(found, claim.vm, claim, priorityOf(claim));
   return open.length === 0 ? verdict : { kind: "open", rules: open };
 }
 
 /** The VM that keeps the device by a select rule, against an exact claim that does not preempt it. */
 function selectKeeper(
+  address: PciAddress,
   verdict: ExactVerdict,
-  found: DeviceFindings | undefined,
+  findings: Findings,
   situation: Situation,
 ): string | null {
-  const vm = found === undefined ? undefined : situation.keeperOf(found.device.address);
-  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || found === undefined) {
+  const vm = situation.keeperOf(address);
+  const device = situation.world.devices.get(address);
+  if (verdict.kind !== "owner" || verdict.claim.vm === vm || vm === undefined || device === undefined) {
     return null;
   }
   const { claim } = verdict;
-  const isKept = found.matches.some(
-    ({ rule }) =>
+  const isKept = situation.ranked.some(({ rule }) => {
+    const matches = (member: Device) =>
+      findings.get(member.address)?.matches.some((entry) => entry.rule === rule) === true;
+    return (
       rule.mode === "select" &&
-      situation.keeperBy(rule, found.device.address) === rule.vm &&
-      !situation.isSilent(rule, vm, found.device.address) &&
-      situation.objectionTo(rule, vm, found.device) === null &&
-      !(claim.rule.preempt && priorityOf(claim) > rule.priority),
-  );
+      rule.vm === vm &&
+      situation.keeperBy(rule, address) === vm &&
+      // Also what only came along with a device that the rule chose is kept with it.
+      situation.topology.unitOf(device, rule).some(matches) &&
+      !situation.isSilent(rule, vm, address) &&
+      situation.objectionTo(rule, vm, device, matches(device)) === null &&
+      !(claim.rule.preempt && priorityOf(claim) > rule.priority)
+    );
+  });
   return isKept ? vm : null;
 }
 

@@ -47,15 +47,32 @@ export function matchesByRule(findings: Findings): MatchesByRule {
   return matched;
 }
 
-/** The rules of a strictly higher priority that may want the device for another VM, once its facts are known. */
-export function openAbove(
+/**
+ * The rules that would go before this one, or be in conflict with it, and want the device for another VM, should a fact
+ * of it that is not known yet turn out as they ask. Until then nobody takes it: the order in which facts come to light
+ * must not show (semantics.md 3 and 4).
+ */
+export function openRivals(
   found: DeviceFindings | undefined,
   vm: string | null,
+  claim: RankedRule,
   priority: number,
 ): readonly RankedRule[] {
   return (found?.open ?? []).filter(
-    ({ rule }) => rule.priority > priority && vmsOf(rule).some((other) => other !== vm),
+    (other) =>
+      vmsOf(other.rule).some((name) => name !== vm) &&
+      (other.rule.priority > priority || (other.rule.priority === priority && isRival(other, claim))),
   );
+}
+
+/** Whether one of two rules of the same priority would keep the other from a device. */
+function isRival(open: RankedRule, claim: RankedRule): boolean {
+  const goesFirst = open.rank < claim.rank;
+  if (open.rule.mode === "select") {
+    return claim.rule.mode === "select" && goesFirst;
+  }
+  const isShared = open.rule.onConflict === "first" && claim.rule.onConflict === "first";
+  return claim.rule.mode === "select" || !isShared || goesFirst;
 }
 
 /** The keys on which these rules ask for what is not known of the device. */

@@ -22,8 +22,6 @@ export interface GroupDecision {
   readonly owners: ReadonlyMap<PciAddress, Owner>;
   /** Owned devices that cannot be taken, and why. */
   readonly refused: ReadonlyMap<PciAddress, HeldReason>;
-  /** Owned devices that would have to be taken with one that goes to another VM. */
-  readonly parted: ReadonlySet<PciAddress>;
 }
 
 /** Decides IOMMU group by IOMMU group. */
@@ -43,10 +41,7 @@ export function decideGroups(
       units.push(...(unit === null ? [] : [unit]));
     }
   }
-  const parted = new Set(
-    [...owners].flatMap(([address, owner]) => (isParted(owner, owners) ? [address] : [])),
-  );
-  return { units: wholeUnits(units, owners, refused), owners, refused, parted };
+  return { units: wholeUnits(units, owners, refused), owners, refused };
 }
 
 function decideGroup(
@@ -110,10 +105,6 @@ function fullObjection(
     vm: owner.vm,
   }));
   return { ...objection, blockers: [...objection.blockers.filter(({ vm }) => vm === null), ...claimed] };
-}
-
-function isParted({ unit, vm }: Owner, owners: ReadonlyMap<PciAddress, Owner>): boolean {
-  return unit.some((member) => (owners.get(member)?.vm ?? vm) !== vm);
 }
 
 /** A unit over several IOMMU groups is taken whole: where one of them cannot be, none is. */

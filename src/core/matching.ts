@@ -21,6 +21,8 @@ export interface FlexibleClaim {
   readonly options: readonly Option[];
   /** Items that it has already, and keeps while one of its options allows them. */
   readonly kept: readonly number[];
+  /** Items that it is to have beside these if it can. */
+  readonly forced?: readonly number[];
   readonly priority: number;
   /** Whether it may take what claims of a strictly lower priority have. */
   readonly isPreempting: boolean;
@@ -266,13 +268,15 @@ class Chooser {
 }
 
 /** What a claim may keep: as much as the option does allow that allows most of it, the first of such. */
-function keepable(claim: FlexibleClaim): readonly number[] {
+function keepable({ kept, forced = [], options }: FlexibleClaim): readonly number[] {
   let most: readonly number[] = [];
-  for (const option of claim.kept.length === 0 ? [] : claim.options) {
+  for (const option of kept.length + forced.length === 0 ? [] : options) {
     const rank = new Map(option.edges.map((item, index) => [item, index]));
-    const allowed = claim.kept.filter((item) => rank.has(item));
-    const kept = allowed.sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0)).slice(0, option.max);
-    most = kept.length > most.length ? kept : most;
+    const isAllowed = (item: number) => rank.has(item);
+    const own = kept.filter(isAllowed).sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0));
+    const more = forced.filter((item) => isAllowed(item) && !own.includes(item));
+    const all = [...own, ...more].slice(0, option.max);
+    most = all.length > most.length ? all : most;
   }
   return most;
 }

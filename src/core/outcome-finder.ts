@@ -136,7 +136,7 @@ export class OutcomeFinder {
     }
     const { vm } = rule;
     const { address } = device;
-    const isChosen = selection.units.some((unit) => isIn(unit, address));
+    const isChosen = [...selection.given, ...selection.units].some((unit) => isIn(unit, address));
     const unit = byDevice.get(address);
     if (isChosen) {
       const reason = this.#held.get(address);
@@ -192,9 +192,9 @@ export class OutcomeFinder {
       : { kind: "held", vm, reason };
   }
 
-  #hasEnough({ alternative, units, claim }: Selection): boolean {
+  #hasEnough({ alternative, given, units, claim }: Selection): boolean {
     const max = claim.rule.alternatives[alternative ?? 0]?.count.max ?? 0;
-    return alternative !== null && units.length >= max;
+    return alternative !== null && given.length + units.length >= max;
   }
 
   #whyOthers({ units, claim, alternative }: Selection, candidate: Candidate): string {
@@ -205,10 +205,6 @@ export class OutcomeFinder {
       chosen.length === 0
         ? `has enough: ${rule.vm} has it by other rules`
         : `has enough with ${listed(chosen)}`;
-    const given = units.filter((unit) => unit.every(({ address }) => claim.given.has(address)));
-    if (given.length === units.length) {
-      return `has enough: ${rule.vm} has it by other rules`;
-    }
     const isInPool = claim.pools[alternative ?? 0]?.includes(candidate) === true;
     if (last === undefined || !isInPool) {
       return have;

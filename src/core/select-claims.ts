@@ -6,7 +6,7 @@ import {
   type DeviceFindings,
   type Findings,
   type MatchesByRule,
-  openAbove,
+  openRivals,
   unknownKeysOf,
 } from "./findings.js";
 import { describeHeld, type HeldReason } from "./held.js";
@@ -25,21 +25,25 @@ export interface SelectClaim {
   readonly objections: ReadonlyMap<PciAddress, HeldReason>;
   /** For each alternative: the units that it may take. */
   readonly pools: readonly (readonly (readonly Device[])[])[];
-  /** Devices that its VM gets by exact claims anyway: they count, and come before all others. */
+  /** Devices that its VM gets by exact claims anyway: they count. */
   readonly given: ReadonlySet<PciAddress>;
 }
 
-/** Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. */
+/**
+ * Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. `coveted`: what
+ * other VMs choose, so that it is not given to anybody for sure.
+ */
 export function collectSelectClaims(
   situation: Situation,
   findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  coveted: ReadonlySet<PciAddress>,
 ): readonly SelectClaim[] {
   return situation.ranked.flatMap((ranked) => {
     const { rule } = ranked;
     return rule.mode === "select"
-      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts)]
+      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts, coveted)]
       : [];
   });
 }
@@ -50,6 +54,7 @@ function collect(
   findings: Findings,
   matches: MatchesByRule,
   verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  coveted: ReadonlySet<PciAddress>,
 ): SelectClaim {
   const { rule } = ranked;
   const { devices, drifted } = meantBy(rule, situation, matches);
@@ -62,13 +67,13 @@ function collect(
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
     const objection =
       candidateObjection(rule, device, situation, verdict) ??
-      (isGiven ? null : openObjection(rule, findings.get(address), situation));
+      (isGiven ? null : openObjection(ranked, findings.get(address), situation));
     if (objection !== null) {
       noteUnfit(rule, device, objection, situation, objections);
       continue;
     }
     fit.push(device);
-    if (isGiven) {
+    if (isGiven && !coveted.has(address)) {
       given.add(address);
     }
   }
@@ -124,13 +129,14 @@ function candidateObjection(
   );
 }
 
-/** What a rule of a higher priority may yet want is not chosen anew; what the VM has already it keeps. */
+/** What another rule may yet want before this one is not chosen anew; what the VM has already it keeps. */
 function openObjection(
-  rule: SelectRule,
+  ranked: RankedRule & { readonly rule: SelectRule },
   found: DeviceFindings | undefined,
   situation: Situation,
 ): HeldReason | null {
-  const open = openAbove(found, rule.vm, rule.priority);
+  const { rule } = ranked;
+  const open = openRivals(found, rule.vm, ranked, rule.priority);
   return found === undefined || open.length === 0 || situation.keeperOf(found.device.address) === rule.vm
     ? null
     : { kind: "fact-unknown", keys: unknownKeysOf(open, found) };

@@ -13,10 +13,13 @@ export interface Selection {
   readonly claim: SelectClaim;
   /** Position of the alternative that is met; `null`: short of every minimum. */
   readonly alternative: number | null;
+  /** Units that its VM has by exact claims anyway, and that count. */
+  readonly given: readonly (readonly Device[])[];
+  /** What it takes beside them. */
   readonly units: readonly (readonly Device[])[];
 }
 
-/** Units that a claim may not have after all, found out by looking at whole IOMMU groups. */
+/** Units of claims, by {@link forbiddenKey}. */
 export type Forbidden = Pick<ReadonlyMap<string, unknown>, "has">;
 
 /** The name of a unit for one rule in {@link Forbidden}. */
@@ -24,21 +27,34 @@ export function forbiddenKey(rule: SelectRule, unit: readonly Device[]): string 
   return `${rule.name} ${unitKey(unit)}`;
 }
 
+/** What is settled before a choice: units that a claim may not have, and units that it must. */
+export interface Settled {
+  readonly forbidden: Forbidden;
+  readonly forced: Pick<ReadonlySet<string>, "has" | "size">;
+}
+
 /** Lets all select claims choose at once. `rootsOf`: root ports of what exact rules were given. */
 export function select(
   claims: readonly SelectClaim[],
   situation: Situation,
-  forbidden: Forbidden,
+  settled: Settled,
   rootsOf: (rule: string) => ReadonlySet<PciAddress>,
 ): readonly Selection[] {
+  const isForced = ({ rule, pools }: SelectClaim) =>
+    settled.forced.size > 0 &&
+    pools.some((pool) => pool.some((unit) => settled.forced.has(forbiddenKey(rule, unit))));
+  // What a claim must have counts only if it is met: it comes before the others.
+  const inTurn = claims.toSorted((a, b) => Number(isForced(b)) - Number(isForced(a)));
   let roots = rootsOf;
   const rounds = claims.some(({ rule }) => followsAnother(rule)) ? roundsOf(situation) : 1;
   let selections: readonly Selection[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    selections = new Pooling(claims, situation, forbidden, roots).select();
-    const chosen = selections;
+    const chosen = new Pooling(inTurn, situation, settled, roots).select();
+    selections = chosen.toSorted((a, b) => a.claim.ranked.rank - b.claim.ranked.rank);
     roots = (name) => {
-      const mine = chosen.find(({ claim }) => claim.rule.name === name)?.units.flat() ?? [];
+      const mine = chosen
+        .filter(({ claim }) => claim.rule.name === name)
+        .flatMap(({ given, units }) => [...given, ...units].flat());
       return new Set([...rootsOf(name), ...mine.flatMap(({ root }) => root ?? [])]);
     };
   }
@@ -58,7 +74,7 @@ function followsAnother(rule: Rule): boolean {
 class Pooling {
   readonly #claims: readonly SelectClaim[];
   readonly #situation: Situation;
-  readonly #forbidden: Forbidden;
+  readonly #settled: Settled;
   readonly #rootsOf: (rule: string) => ReadonlySet<PciAddress>;
   readonly #units: (readonly Device[])[] = [];
   readonly #numbers = new Map<string, number>();
@@ -68,12 +84,12 @@ class Pooling {
   constructor(
     claims: readonly SelectClaim[],
     situation: Situation,
-    forbidden: Forbidden,
+    settled: Settled,
     rootsOf: (rule: string) => ReadonlySet<PciAddress>,
   ) {
     this.#claims = claims;
     this.#situation = situation;
-    this.#forbidden = forbidden;
+    this.#settled = settled;
     this.#rootsOf = rootsOf;
   }
 
@@ -87,6 +103,7 @@ class Pooling {
         owner: numberOf(this.#owners, rule.vm),
         options: options[index] ?? [],
         kept: kept[index] ?? [],
+        forced: this.#forcedOn(rule, options[index] ?? []),
         priority: rule.priority,
         isPreempting: rule.preempt,
       }),
@@ -102,19 +119,30 @@ class Pooling {
 
   #selection({ option, items }: Choice, index: number): Selection {
     const claim = this.#claims[index] as SelectClaim;
-    return { claim, alternative: option, units: items.map((item) => this.#units[item] ?? []) };
+    const chosen = items.map((item) => this.#units[item] ?? []);
+    const given = this.#givenTo(claim, claim.pools[option ?? 0] ?? []);
+    return { claim, alternative: option, given, units: chosen };
+  }
+
+  /** Units that the VM has whole by exact claims: they count for every rule of it, and cost nobody anything. */
+  #givenTo({ given }: SelectClaim, pool: readonly (readonly Device[])[]): readonly (readonly Device[])[] {
+    return pool.filter((unit) => unit.every((member) => given.has(member.address)));
   }
 
   #option(claim: SelectClaim, pool: readonly (readonly Device[])[], index: number): Option {
-    const { rule, given } = claim;
-    const count = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
+    const { rule } = claim;
+    const { min, max } = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
+    const given = this.#givenTo(claim, pool);
     const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
     const edges = pool
-      .filter((unit) => !this.#forbidden.has(forbiddenKey(rule, unit)))
-      .toSorted(givenFirst(given, byPreference(rule, tastes)))
+      .filter((unit) => !given.includes(unit) && !this.#settled.forbidden.has(forbiddenKey(rule, unit)))
+      .toSorted(byPreference(rule, tastes))
       .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
       .map((unit) => this.#number(unit));
-    return { edges, ...count };
+    // What others give counts against what is taken, not against what the rule has already.
+    const had = edges.filter((item) => this.#isKept(this.#units[item] ?? [], rule)).length;
+    const most = Math.max(max - given.length, Math.min(max, had), 0);
+    return { edges, min: Math.max(0, min - given.length), max: most };
   }
 
   #isHad(unit: readonly Device[], vm: string): boolean {
@@ -140,18 +168,15 @@ class Pooling {
     });
   }
 
+  #forcedOn(rule: SelectRule, options: readonly Option[]): readonly number[] {
+    const { forced } = this.#settled;
+    const edges = forced.size === 0 ? [] : options.flatMap((option) => option.edges);
+    return [...new Set(edges)].filter((item) => forced.has(forbiddenKey(rule, this.#units[item] ?? [])));
+  }
+
   #isKept(unit: readonly Device[], rule: SelectRule): boolean {
     return unit.some((member) => this.#situation.keeperBy(rule, member.address) === rule.vm);
   }
-}
-
-/** What the VM has anyway costs nobody anything. */
-function givenFirst(
-  given: ReadonlySet<PciAddress>,
-  compare: (a: readonly Device[], b: readonly Device[]) => number,
-): (a: readonly Device[], b: readonly Device[]) => number {
-  const isGiven = (unit: readonly Device[]) => unit.every((member) => given.has(member.address));
-  return (a, b) => Number(isGiven(b)) - Number(isGiven(a)) || compare(a, b);
 }
 
 function numberOf<Key>(numbers: Map<Key, number>, key: Key): number {

@@ -1,7 +1,7 @@
 /** The world as the deciding looks at it, or a part of it: rules in rank, neighbours, and who has what already. */
 import { InvariantError } from "../base/error.js";
 import { compareAddresses, type PciAddress } from "./address.js";
-import type { Device } from "./device.js";
+import { type Device, identityOf } from "./device.js";
 import { intentObjection, objectionTo } from "./eligibility.js";
 import { type Exclusion, exclusionOf } from "./findings.js";
 import type { HeldReason } from "./held.js";
@@ -10,6 +10,7 @@ import { DEFAULT_TRAITS, type Policy, type Rule } from "./policy.js";
 import { type RankedRule, rankRules } from "./ranking.js";
 import { compileSelector } from "./selector.js";
 import { Topology } from "./topology.js";
+import type { Unit } from "./unit.js";
 import type { VmStatus } from "./vm.js";
 import type { World } from "./world.js";
 
@@ -49,16 +50,19 @@ export class Situation {
   readonly #unruled: ReadonlySet<PciAddress>;
   readonly #exclusions = new Map<Device, Exclusion | null>();
 
-  /** `ranked`: the rules that have a say here. */
-  constructor(world: AssignWorld, ranked = world.policy === null ? [] : rankRules(world.policy)) {
+  /** `ranked`: the rules that have a say here. `had`: what VMs are taken to have beside what is leased to them. */
+  constructor(
+    world: AssignWorld,
+    ranked = world.policy === null ? [] : rankRules(world.policy),
+    had: readonly Lease[] = [],
+  ) {
     this.world = world;
     this.ranked = ranked;
     this.topology = new Topology(world.devices);
-    this.#leases = new Map(
-      [...world.leases].filter(
-        ([address, lease]) => lease.role === "claimed" && isLeaseOf(lease, world.devices.get(address)),
-      ),
+    const leased = [...world.leases].filter(
+      ([address, lease]) => lease.role === "claimed" && isLeaseOf(lease, world.devices.get(address)),
     );
+    this.#leases = new Map([...had.map((lease) => [lease.address, lease] as const), ...leased]);
     const isInFile = (rule: string) => world.policy?.rules.some(({ name }) => name === rule) === true;
     this.#unruled = new Set(
       [...this.#leases.values()].filter(({ rule }) => !isInFile(rule)).map(({ address }) => address),
@@ -67,6 +71,30 @@ export class Situation {
       .filter((order) => world.devices.has(order.address))
       .filter((order) => world.policy?.vms.some((vm) => vm.name === order.vm) === true)
       .map(({ address, vm }) => ({ address, vm, rule: orderRule(address, vm) }));
+  }
+
+  /** The same situation, when all of these units are where they shall be. */
+  carriedOut(units: readonly Unit[]): Situation {
+    const had = units.flatMap(({ vm, rules }) =>
+      [...rules].flatMap(([address, { name }]): readonly Lease[] => {
+        const device = this.world.devices.get(address);
+        return device === undefined
+          ? []
+          : [
+              {
+                address,
+                vm,
+                rule: name,
+                role: "claimed",
+                bootId: "",
+                identity: identityOf(device),
+                appearance: device.appearance,
+                original: null,
+              },
+            ];
+      }),
+    );
+    return new Situation(this.world, this.ranked, had);
   }
 
   /** The lease in force on a device. */

@@ -31,11 +31,20 @@ export class Topology {
     if (traits.companions !== "attach") {
       return unit;
     }
-    // Companions that are attached too make the unit as large as the IOMMU groups that it touches.
-    const all = new Map(
-      unit.flatMap((member) => this.groupOf(member)).map((member) => [member.address, member]),
-    );
-    return [...all.values()].sort(byAddress);
+    // Companions that are attached too make the unit as large as the IOMMU groups that it touches; and what they are
+    // a part of comes along, so that a unit is the same from whichever of its members one looks.
+    const all = new Set<Device>();
+    for (let fresh = unit; fresh.length > 0; ) {
+      for (const member of fresh) {
+        all.add(member);
+      }
+      const around = fresh.flatMap((member) => [
+        ...this.#kindOf(member, traits.unit),
+        ...this.groupOf(member),
+      ]);
+      fresh = [...new Set(around)].filter((member) => !all.has(member));
+    }
+    return [...all].sort(byAddress);
   }
 
   #kindOf(device: Device, kind: RuleTraits["unit"]): readonly Device[] {

@@ -56,16 +56,6 @@ export function isListening(root: HostRoot, process: VmProcess, socketPath: stri
   );
 }
 
-/**
- * Whether a client is being served on the socket. One that only waits to be accepted does not count: the kernel shows
- * no inode for it. Meant for QMP sockets, which serve one client at a time (facts.md 6).
- */
-export function hasClient(root: HostRoot, socketPath: string): boolean {
-  return unixSockets(root).some(
-    ({ isListening, inode, path }) => !isListening && inode !== "0" && path === socketPath,
-  );
-}
-
 /** Ids of the processes that have the node of an IOMMU group open, in order. */
 export async function findVfioHolders(root: HostRoot, group: number): Promise<number[]> {
   const pids = new Set<number>();
@@ -81,27 +71,15 @@ export async function findVfioHolders(root: HostRoot, group: number): Promise<nu
 
 /** Inode -> path, as it was given to bind(2), of the listening sockets with this file name. */
 function listeningSockets(root: HostRoot, name: string): ReadonlyMap<string, string> {
-  const sockets = unixSockets(root).filter((socket) => socket.isListening && basename(socket.path) === name);
-  return new Map(sockets.map(({ inode, path }) => [inode, path]));
-}
-
-interface UnixSocket {
-  readonly isListening: boolean;
-  readonly inode: string;
-  readonly path: string;
-}
-
-/** The unix sockets of this network namespace that have a path (proc_net(5)). */
-function unixSockets(root: HostRoot): readonly UnixSocket[] {
-  return textOf(root.procNetUnix())
-    .split("\n")
-    .flatMap((line) => {
-      const match = /^\S+: \S+ \S+ ([0-9A-F]+) \S+ \S+ +(\d+) (.+)$/.exec(line);
-      const [, flags, inode, path] = match ?? [];
-      return flags === undefined || inode === undefined || path === undefined
-        ? []
-        : [{ isListening: (Number.parseInt(flags, 16) & LISTENING) !== 0, inode, path }];
-    });
+  const sockets = new Map<string, string>();
+  for (const line of textOf(root.procNetUnix()).split("\n")) {
+    const match = /^\S+: \S+ \S+ ([0-9A-F]+) \S+ \S+ +(\d+) (.+)$/.exec(line);
+    const [, flags = "0", inode = "", path = ""] = match ?? [];
+    if ((Number.parseInt(flags, 16) & LISTENING) !== 0 && basename(path) === name) {
+      sockets.set(inode, path);
+    }
+  }
+  return sockets;
 }
 
 /** The socket behind a descriptor. */

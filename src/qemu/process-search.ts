@@ -11,8 +11,6 @@ export interface ProcessEyes {
   readonly isRunning?: ((process: VmProcess) => boolean) | undefined;
   /** Whether this very process listens on the socket. */
   readonly isListening?: ((process: VmProcess, path: string) => boolean) | undefined;
-  /** Whether some client is being served on the socket. */
-  readonly hasClient?: ((path: string) => boolean) | undefined;
   /** Why nothing may be said to the process that listens; `null` when it may. Without it, anybody is spoken to. */
   readonly objection?: ((process: VmProcess | null) => string | null) | undefined;
 }

@@ -15,6 +15,7 @@ import type { PciAddress } from "../core/address.js";
 import type { Outcome, Placement } from "../core/step.js";
 import type { VmProcess, VmStatus, VmView } from "../core/vm.js";
 import { connectQmp, type QmpClient } from "../qmp/client.js";
+import { lookAtSilence } from "../qmp/socket-table.js";
 import { attachDevice } from "./attach.js";
 import { detachDevice } from "./detach.js";
 import {
@@ -189,13 +190,13 @@ export class SharedLine {
 
   /** A client that was greeted; `null` when that failed, which is told. */
   async #enter(signal: AbortSignal): Promise<QmpClient | null> {
-    const { path, onWire, now, hasClient } = this.#options;
+    const { path, onWire, now } = this.#options;
     if (this.#process === null || !this.#isRunning(this.#process)) {
       // Before, because searching /proc takes its time, and the monitor is not ours to keep.
       this.#process = await findInTime(this.#options, this.#timing.findProcessMs, signal);
     }
     const late = setTimeout(
-      () => this.#tellDown(hasClient?.(path) === false ? SILENT : BUSY),
+      () => this.#tellDown(lookAtSilence(path) === "not-accepting" ? SILENT : BUSY),
       this.#timing.greetingMs,
     );
     try {

@@ -1,35 +1,28 @@
 /**
- * One session with one QEMU monitor, from connect(2) to the end of the link.
+ * The client: what a program says to one QEMU monitor and hears from it.
  *
- * Invariants:
- * - nothing is written before the greeting: bytes sent to a busy monitor would be executed whenever it is free;
- * - the run state only moves forward: connecting -> negotiating -> running -> closed;
- * - at the end of the link every call and every waiter is rejected, then `closed` resolves; no promise given out
- *   here ever counts as unhandled;
- * - never reconnects: a new session is a new client.
+ * Never reconnects: a new session is a new client, because events are lost in between and the state must be read again.
  */
 
-import { QMP_COMMANDS, type QmpArguments, type QmpCommandName, type QmpResult } from "./commands.js";
-import { quiet, runStranger } from "./containment.js";
-import { armLimits, type WaitLimits } from "./deadline.js";
-import { blameCaller, type CallOrigin, captureOrigin, QmpProtocolError } from "./errors.js";
+import { DEFAULT_TIMEOUT_MS, QMP_COMMANDS, type QmpCommandName, type QmpResult } from "./commands.js";
+import type { WaitLimits } from "./deadline.js";
+import { captureOrigin } from "./errors.js";
+import { EventStream, type QmpEventIterator, type QmpEventsOptions } from "./event-stream.js";
 import {
+  isQmpEvent,
+  type QmpEvent,
   type QmpEventName,
   type QmpEventOf,
   type QmpEvents,
   type RawQmpEvent,
-  recognizeEvent,
 } from "./events.js";
-import { explainNoGreeting, explainNoNegotiation, explainNoSession } from "./handshake.js";
-import { EventListeners, type QmpEventListener } from "./listeners.js";
-import type { QmpCallOptions, QmpCallRest, QmpConnectOptions, QmpUnknown } from "./options.js";
-import { PendingCalls, type QmpAnswer } from "./pending.js";
-import { formatCommand, type QmpGreeting, type QmpMessage } from "./protocol.js";
-import { type QmpRunState, refuseCall } from "./run-state.js";
-import { openSocket } from "./socket.js";
-import { describeClose, type QmpCloseReason, QmpWire } from "./wire.js";
-
-const DEFAULT_GREETING_TIMEOUT_MS = 5_000;
+import { anything, type Guard } from "./guard.js";
+import type { QmpEventListener, RawQmpEventListener } from "./listeners.js";
+import type { QmpCallRest, QmpConnectOptions, RawArguments, RawCallOptions } from "./options.js";
+import type { QmpGreeting } from "./protocol.js";
+import type { QmpRunState } from "./run-state.js";
+import { openSession, type QmpSession } from "./session.js";
+import type { QmpCloseReason } from "./wire.js";
 
 /**
  * Connects to a QMP socket, waits for its greeting and negotiates. The caller owns the client and closes it.
@@ -38,80 +31,49 @@ const DEFAULT_GREETING_TIMEOUT_MS = 5_000;
  * @throws {QmpProtocolError} qmp.pretty: the monitor was started with pretty=on.
  */
 export async function connectQmp(options: QmpConnectOptions): Promise<QmpClient> {
-  return await QmpClient.connect(options);
+  return new QmpClient(await openSession(options, captureOrigin(connectQmp)));
 }
 
 /** A negotiated session. Made by connectQmp. */
 export class QmpClient implements AsyncDisposable {
-  /** Resolves, never rejects, once the link has ended and all calls and waiters were rejected. */
-  readonly closed: Promise<QmpCloseReason>;
-  readonly path: string;
-
-  readonly #options: QmpConnectOptions;
-  readonly #wire: QmpWire;
-  readonly #pending = new PendingCalls((id) => this.#wire.retract(id));
-  readonly #listeners = new EventListeners();
-  #state: QmpRunState = "connecting";
-  #closeReason: QmpCloseReason | undefined;
-  #greeting: QmpGreeting | undefined;
-  #onGreeted: () => void = () => undefined;
-  #onEnded: (reason: QmpCloseReason) => void = () => undefined;
-
-  private constructor(socket: Awaited<ReturnType<typeof openSocket>>, options: QmpConnectOptions) {
-    this.path = options.path;
-    this.#options = options;
-    this.closed = new Promise((resolve) => {
-      this.#onEnded = resolve;
-    });
-    if (options.onEvent !== undefined) {
-      this.#listeners.add(options.onEvent);
-    }
-    const handlers = {
-      onMessage: (message: QmpMessage) => this.#receive(message),
-      onClosed: (reason: QmpCloseReason) => this.#end(reason),
-    };
-    this.#wire = new QmpWire(socket, handlers, options.onWire);
-  }
+  readonly #session: QmpSession;
 
   /** @internal Use connectQmp. */
-  static async connect(options: QmpConnectOptions): Promise<QmpClient> {
-    const enter = (state: QmpRunState): void => runStranger(() => options.onState?.(state));
-    enter("connecting");
-    const socket = await openSocket(options.path, options.signal).catch((error: unknown) => {
-      enter("closed");
-      throw error;
-    });
-    const client = new QmpClient(socket, options);
-    try {
-      await client.#greet();
-      await options.approve?.();
-      await client.#negotiate();
-      return client;
-    } catch (error) {
-      await client.close();
-      throw error;
-    }
+  constructor(session: QmpSession) {
+    this.#session = session;
   }
 
+  get path(): string {
+    return this.#session.path;
+  }
+
+  /** Where the session stands: `running` (ready for calls) or `closed`; onState hears the states before these. */
   get state(): QmpRunState {
-    return this.#state;
+    return this.#session.state;
+  }
+
+  /** Resolves, never rejects, once the link has ended and all calls and waiters were rejected. */
+  get closed(): Promise<QmpCloseReason> {
+    return this.#session.closed;
+  }
+
+  /** Why the link ended; undefined while it stands. */
+  get closeReason(): QmpCloseReason | undefined {
+    return this.#session.closeReason;
   }
 
   /** What QEMU said first: its version and capabilities. */
   get greeting(): QmpGreeting {
-    if (this.#greeting === undefined) {
-      throw new QmpProtocolError("qmp.unexpected-message", "cannot tell the greeting: none has come");
-    }
-    return this.#greeting;
+    return this.#session.greeting;
   }
 
   /** The commands waiting for an answer, oldest first. */
   get pendingCommands(): readonly string[] {
-    return this.#pending.commands;
+    return this.#session.pending.commands;
   }
 
   /**
-   * Sends one command and resolves with its reply.
+   * Sends one command of QMP_COMMANDS and resolves with its reply, checked.
    *
    * @throws {QmpCommandError} QEMU refused.
    * @throws {QmpTimeoutError} no answer in time; unknown outcome if `wasSent`.
@@ -119,23 +81,52 @@ export class QmpClient implements AsyncDisposable {
    * @throws {QmpProtocolError} qmp.unexpected-reply; qmp.unsendable (nothing was sent). The session lives on.
    */
   execute<K extends QmpCommandName>(command: K, ...rest: QmpCallRest<K>): Promise<QmpResult<K>> {
-    const origin = captureOrigin(this.execute);
     const [args, options = {}] = rest;
-    const refusal = refuseCall(`execute ${command}`, this, options.signal);
-    if (refusal !== undefined) {
-      return quiet(Promise.reject(blameCaller(refusal, origin)));
-    }
-    try {
-      return this.#call(command, args, options, origin);
-    } catch (error) {
-      // Arguments that cannot be formatted: they may be a stranger's words, so this is no bug of ours.
-      return quiet(Promise.reject(error));
-    }
+    // Plain JavaScript may name any command: QEMU says whether it exists.
+    const spec = Object.hasOwn(QMP_COMMANDS, command) ? QMP_COMMANDS[command] : undefined;
+    const reply = spec?.reply ?? (anything as Guard<QmpResult<K>>);
+    const timeoutMs = spec?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const origin = captureOrigin(this.execute);
+    return this.#session.call<QmpResult<K>>({ command, args, reply, timeoutMs, options, origin });
+  }
+
+  /**
+   * Sends any command. `R` is the caller's word for the reply unless `options.check` proves it. Deadline 5,000 ms.
+   *
+   * @throws {Error} the same as execute.
+   */
+  executeRaw<R = unknown>(command: string, args?: RawArguments, options: RawCallOptions<R> = {}): Promise<R> {
+    const reply = (options.check ?? anything) as Guard<R>;
+    const origin = captureOrigin(this.executeRaw);
+    return this.#session.call({ command, args, reply, timeoutMs: DEFAULT_TIMEOUT_MS, options, origin });
   }
 
   /** Hears every known event until the returned function is called or the link ends. */
   onEvent(listener: QmpEventListener): () => void {
-    return this.#state === "closed" ? () => undefined : this.#listeners.add(listener);
+    return this.state === "closed" ? () => undefined : this.#session.listeners.add(listener);
+  }
+
+  /** Hears every event as it stands on the wire, known or not, until the returned function is called or the link ends. */
+  onRawEvent(listener: RawQmpEventListener): () => void {
+    return this.state === "closed" ? () => undefined : this.#session.listeners.addRaw(listener);
+  }
+
+  /**
+   * The known events from this call on, for one reader. Ends with the link, after what was buffered; `return()`, and so
+   * leaving a `for await`, stops listening.
+   *
+   * @throws {QmpEventsLostError} from `next()`: the reader fell behind by `bufferSize` events.
+   * @throws {QmpInterruptedError} from `next()`: qmp.aborted.
+   */
+  events(options: QmpEventsOptions = {}): QmpEventIterator<QmpEvent> {
+    const stream = new EventStream<QmpEvent>(options, captureOrigin(this.events));
+    return stream.open((hear, end) => this.#session.listeners.add(hear, end), this.state === "closed");
+  }
+
+  /** The same for every event as it stands on the wire. */
+  rawEvents(options: QmpEventsOptions = {}): QmpEventIterator<RawQmpEvent> {
+    const stream = new EventStream<RawQmpEvent>(options, captureOrigin(this.rawEvents));
+    return stream.open((hear, end) => this.#session.listeners.addRaw(hear, end), this.state === "closed");
   }
 
   /**
@@ -148,145 +139,28 @@ export class QmpClient implements AsyncDisposable {
     predicate: (data: QmpEvents[K]) => boolean,
     limits: WaitLimits,
   ): Promise<QmpEventOf<K>> {
-    const origin = captureOrigin(this.waitFor);
-    const refusal = refuseCall(`wait for ${name}`, this, limits.signal);
-    return refusal === undefined
-      ? this.#listeners.waitFor(name, predicate, limits, origin)
-      : quiet(Promise.reject(blameCaller(refusal, origin)));
+    const pick = (_raw: RawQmpEvent, known: QmpEvent | undefined): QmpEventOf<K> | undefined =>
+      known !== undefined && isQmpEvent(known, name) && predicate(known.data) ? known : undefined;
+    return this.#session.waitFor({ ...limits, name, pick, origin: captureOrigin(this.waitFor) });
+  }
+
+  /** The same for an event of any name; `predicate` gets its data unchecked. */
+  waitForRaw(
+    name: string,
+    predicate: (data: RawQmpEvent["data"]) => boolean,
+    limits: WaitLimits,
+  ): Promise<RawQmpEvent> {
+    const pick = (raw: RawQmpEvent): RawQmpEvent | undefined =>
+      raw.name === name && predicate(raw.data) ? raw : undefined;
+    return this.#session.waitFor({ ...limits, name, pick, origin: captureOrigin(this.waitForRaw) });
   }
 
   /** Ends the link; resolves once the descriptor is gone. May be called more than once. */
   async close(): Promise<void> {
-    await this.#wire.close();
+    await this.#session.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  #call<K extends QmpCommandName>(
-    command: K,
-    args: QmpArguments<K> | undefined,
-    options: QmpCallOptions,
-    origin: CallOrigin,
-  ): Promise<QmpResult<K>> {
-    const spec = QMP_COMMANDS[command];
-    const id = this.#pending.nextId();
-    const line = formatCommand(command, args, id);
-    const promise = this.#pending.open<QmpResult<K>>({
-      id,
-      command,
-      reply: spec.reply,
-      origin,
-      timeoutMs: options.timeoutMs ?? spec.timeoutMs,
-      signal: options.signal,
-    });
-    this.#wire.send(id, line);
-    return promise;
-  }
-
-  #greet(): Promise<void> {
-    const limits = {
-      timeoutMs: this.#options.greetingTimeoutMs ?? DEFAULT_GREETING_TIMEOUT_MS,
-      signal: this.#options.signal,
-    };
-    return new Promise((resolve, reject) => {
-      const disarm = armLimits(limits, (why) =>
-        reject(explainNoGreeting(this.path, why, limits, this.#wire.unfinishedLine)),
-      );
-      this.#onGreeted = () => {
-        disarm();
-        resolve();
-      };
-      void this.closed.then((reason) => {
-        disarm();
-        reject(explainNoSession(this.path, reason));
-      });
-    });
-  }
-
-  async #negotiate(): Promise<void> {
-    const origin = captureOrigin(QmpClient.connect);
-    this.#assertOpen();
-    try {
-      await this.#call("qmp_capabilities", undefined, { signal: this.#options.signal }, origin);
-    } catch (error) {
-      throw explainNoNegotiation(this.path, error);
-    }
-    this.#assertOpen();
-    this.#enter("running");
-  }
-
-  /** What came in one chunk with the message awaited may have ended the link already. */
-  #assertOpen(): void {
-    if (this.#closeReason !== undefined) {
-      throw explainNoSession(this.path, this.#closeReason);
-    }
-  }
-
-  #receive(message: QmpMessage): void {
-    if (this.#state === "connecting") {
-      this.#receiveGreeting(message);
-      return;
-    }
-    switch (message.kind) {
-      case "greeting":
-        throw new QmpProtocolError("qmp.unexpected-message", "cannot go on with QMP: QEMU greeted twice");
-      case "event":
-        this.#receiveEvent(message.event);
-        return;
-      case "reply":
-      case "error":
-        this.#receiveAnswer(message);
-    }
-  }
-
-  #receiveGreeting(message: QmpMessage): void {
-    if (message.kind !== "greeting") {
-      throw new QmpProtocolError(
-        "qmp.unexpected-message",
-        `cannot start with QMP: got ${message.kind}, no greeting`,
-      );
-    }
-    this.#greeting = message.greeting;
-    this.#enter("negotiating");
-    this.#onGreeted();
-  }
-
-  #receiveEvent(raw: RawQmpEvent): void {
-    const event = recognizeEvent(raw);
-    if (event === undefined) {
-      this.#passOver({ kind: "event", event: raw });
-      return;
-    }
-    this.#listeners.dispatch(event);
-  }
-
-  #receiveAnswer(answer: QmpAnswer): void {
-    const settlement = this.#pending.settle(answer);
-    if (settlement.kind === "late") {
-      this.#passOver({ kind: "late-answer", command: settlement.command, answer });
-    } else if (settlement.kind === "unknown") {
-      this.#passOver({ kind: "stray-answer", answer });
-    }
-  }
-
-  #passOver(unknown: QmpUnknown): void {
-    runStranger(() => this.#options.onUnknown?.(unknown));
-  }
-
-  #end(reason: QmpCloseReason): void {
-    const why = describeClose(reason);
-    const cause = "error" in reason ? reason.error : undefined;
-    this.#closeReason = reason;
-    this.#enter("closed");
-    this.#pending.interruptAll(why, cause);
-    this.#listeners.interruptAll(why, cause);
-    this.#onEnded(reason);
-  }
-
-  #enter(state: QmpRunState): void {
-    this.#state = state;
-    runStranger(() => this.#options.onState?.(state));
   }
 }

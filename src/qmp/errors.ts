@@ -6,11 +6,13 @@
  *   QmpTimeoutError      no answer in time: outcome unknown, observe again
  *   QmpCommandError      QEMU said no: decide by `qmpClass`; texts are read in qemu/refusal.ts only
  *   QmpProtocolError     what arrived is not what QMP promises: the link is dropped
+ *   QmpEventsLostError   a reader of events was too slow: observe again
  *
  * Every error about a call carries the stack of the caller, not of the socket.
  */
 
 import { AgentError } from "../base/error.js";
+import type { QmpSilence } from "./socket-table.js";
 
 /** Why no session came to be (facts.md 6). */
 export type QmpConnectCode =
@@ -18,7 +20,7 @@ export type QmpConnectCode =
   | "qmp.absent"
   /** A socket file nobody listens on (ECONNREFUSED): the QEMU process was killed. */
   | "qmp.refused"
-  /** Connected, but no answer within the deadline: another client holds the monitor, or QEMU is stopped or blocked. */
+  /** Connected, but no answer within the deadline; `silence` says how much is known of the reason. */
   | "qmp.busy-or-silent"
   /** The listen queue is full (EAGAIN): others wait for this monitor already. Back off. */
   | "qmp.backlog-full"
@@ -57,18 +59,25 @@ export type QmpProtocolCode =
 /** No session came to be; nothing was executed. */
 export class QmpConnectError extends AgentError<QmpConnectCode> {
   readonly path: string;
+  /** Only with qmp.busy-or-silent before the greeting: why nothing was said. */
+  readonly silence: QmpSilence | undefined;
 
   constructor(
     code: QmpConnectCode,
     path: string,
     why: string,
-    options: { cause?: unknown; context?: Readonly<Record<string, unknown>> } = {},
+    options: {
+      cause?: unknown;
+      context?: Readonly<Record<string, unknown>>;
+      silence?: QmpSilence | undefined;
+    } = {},
   ) {
     super(code, `cannot connect to QMP socket ${printable(path)}: ${why}`, {
       cause: options.cause,
       context: { path, ...options.context },
     });
     this.path = path;
+    this.silence = options.silence;
   }
 }
 
@@ -98,6 +107,17 @@ export class QmpTimeoutError extends AgentError<"qmp.timeout"> {
   constructor(message: string, options: { wasSent: boolean; context?: Readonly<Record<string, unknown>> }) {
     super("qmp.timeout", message, options);
     this.wasSent = options.wasSent;
+  }
+}
+
+/** A reader of events fell behind by a whole buffer: events were lost, so the state must be read again. */
+export class QmpEventsLostError extends AgentError<"qmp.events-lost"> {
+  constructor(bufferSize: number) {
+    super(
+      "qmp.events-lost",
+      `cannot keep QMP events: ${bufferSize} wait to be read already; read faster or raise bufferSize`,
+      { context: { bufferSize } },
+    );
   }
 }
 

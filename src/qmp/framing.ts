@@ -7,8 +7,8 @@
 
 import { QmpProtocolError } from "./errors.js";
 
-/** The largest line accepted: the biggest honest one known, query-qmp-schema, is 207 kB. */
-const MAX_FRAME_BYTES = 10_000_000;
+/** The largest line accepted unless the caller says otherwise: the biggest honest one known, query-qmp-schema, is 207 kB. */
+const DEFAULT_MAX_FRAME_BYTES = 10_000_000;
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -20,7 +20,7 @@ export class FrameSplitter {
   #parts: Uint8Array[] = [];
   #heldBytes = 0;
 
-  constructor(limitBytes = MAX_FRAME_BYTES) {
+  constructor(limitBytes = DEFAULT_MAX_FRAME_BYTES) {
     this.#limitBytes = limitBytes;
   }
 

@@ -5,17 +5,26 @@
 import { messageOf } from "../base/error.js";
 import type { GiveUp, WaitLimits } from "./deadline.js";
 import { QmpConnectError, QmpInterruptedError, QmpProtocolError, QmpTimeoutError } from "./errors.js";
+import type { QmpSilence } from "./socket-table.js";
 import { describeClose, type QmpCloseReason } from "./wire.js";
 
 const USE_A_QMP_SOCKET = "name the path of a -qmp option";
 const USE_OWN_MONITOR = "give this program a monitor of its own (a second -qmp)";
+
+/** What each silence means, and what to do about it. */
+const SILENCES: Readonly<Record<QmpSilence, string>> = {
+  busy: `another client has this monitor; ${USE_OWN_MONITOR}`,
+  "not-accepting": "its QEMU process takes no client: it is stopped (SIGSTOP) or hangs",
+  accepted: `it let us in and says nothing: QEMU hangs, another client has it behind a proxy, or it is no QMP monitor; ${USE_A_QMP_SOCKET}`,
+  unknown: `another client holds this monitor, or QEMU is stopped; ${USE_OWN_MONITOR}`,
+};
 
 /** The greeting did not come. `unfinishedLine`: what came without ever ending a line. */
 export function explainNoGreeting(
   path: string,
   why: GiveUp,
   limits: WaitLimits,
-  unfinishedLine: string,
+  { unfinishedLine, silence }: { readonly unfinishedLine: string; readonly silence: QmpSilence },
 ): QmpConnectError {
   if (why === "aborted") {
     return new QmpConnectError("qmp.aborted", path, "the caller gave up", { cause: limits.signal?.reason });
@@ -26,9 +35,8 @@ export function explainNoGreeting(
   return new QmpConnectError(
     "qmp.busy-or-silent",
     path,
-    `connected, but no greeting within ${limits.timeoutMs} ms; another client holds this monitor, or QEMU is stopped; ` +
-      USE_OWN_MONITOR,
-    { context: { stage: "greeting" } },
+    `connected, but no greeting within ${limits.timeoutMs} ms; ${SILENCES[silence]}`,
+    { silence, context: { stage: "greeting", silence } },
   );
 }
 

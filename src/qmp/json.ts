@@ -107,7 +107,8 @@ function unmark(_name: string, value: unknown): unknown {
  * Formats one JSON text on one line; bigints are written as plain integers.
  *
  * @throws {QmpProtocolError} qmp.unsendable: what QEMU's parser would refuse without telling whose command it was:
- * NUL, half a surrogate pair or a noncharacter in a text, a number that is not finite.
+ * NUL, half a surrogate pair or a noncharacter in a text, a number that is not finite; or an integer beyond 2^53 that is
+ * no bigint, because it may have been rounded before it came here.
  */
 export function formatJson(value: JsonValue): string {
   switch (typeof value) {
@@ -154,6 +155,9 @@ function formatText(text: string): string {
 function formatNumber(value: number): string {
   if (!Number.isFinite(value)) {
     throw unsendable(`the number ${value} is not finite`);
+  }
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw unsendable(`the number ${value} may have been rounded; pass integers beyond 2^53 as bigint`);
   }
   return JSON.stringify(value);
 }

@@ -44,7 +44,7 @@ export function parseMessage(line: string): QmpMessage {
   if (line.trim() === "{") {
     throw new QmpProtocolError(
       "qmp.pretty",
-      "cannot read from QMP: this monitor spreads a message over many lines; remove pretty=on from its -mon option",
+      "cannot read from QMP: this monitor spreads a message over many lines; remove pretty=on from its -mon option, or use -qmp in place of -qmp-pretty",
     );
   }
   const message = parseObject(line);

@@ -6,6 +6,7 @@
  */
 
 import {
+  anything,
   flag,
   type Guard,
   integer,
@@ -144,13 +145,28 @@ export interface SchemaInfo {
   readonly "meta-type": string;
   readonly "arg-type"?: string | undefined;
   readonly "ret-type"?: string | undefined;
+  readonly "element-type"?: string | undefined;
+  readonly "json-type"?: string | undefined;
   readonly members?: readonly SchemaMember[] | undefined;
+  /** Of an object type: which further members it has depends on another of its members. */
+  readonly variants?: readonly SchemaVariant[] | undefined;
+  /** Such as `deprecated` and `unstable`. */
+  readonly features?: readonly string[] | undefined;
 }
 
-/** One member of an object type; the members of an enum have only names, those of an alternate only types. */
+/**
+ * One member of an object type; the members of an enum have only names, those of an alternate only types.
+ * `default`, even when null, marks a member that may be left out.
+ */
 export interface SchemaMember {
   readonly name?: string | undefined;
   readonly type?: string | undefined;
+  readonly default?: unknown;
+}
+
+/** The object type whose members an object has in one case. */
+export interface SchemaVariant {
+  readonly type: string;
 }
 export const schemaInfos = listOf(
   objectOf<SchemaInfo>({
@@ -158,6 +174,14 @@ export const schemaInfos = listOf(
     "meta-type": text,
     "arg-type": optional(text),
     "ret-type": optional(text),
-    members: optional(listOf(objectOf<SchemaMember>({ name: optional(text), type: optional(text) }))),
+    "element-type": optional(text),
+    "json-type": optional(text),
+    members: optional(
+      listOf(
+        objectOf<SchemaMember>({ name: optional(text), type: optional(text), default: optional(anything) }),
+      ),
+    ),
+    variants: optional(listOf(objectOf<SchemaVariant>({ type: text }))),
+    features: optional(listOf(text)),
   }),
 );

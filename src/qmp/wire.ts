@@ -41,6 +41,11 @@ export interface WireHandlers {
   readonly onClosed: (reason: QmpCloseReason) => void;
 }
 
+export interface WireOptions {
+  readonly onWire?: WireTap | undefined;
+  readonly maxFrameBytes?: number | undefined;
+}
+
 interface Outgoing {
   readonly id: number;
   readonly line: string;
@@ -51,17 +56,18 @@ export class QmpWire {
   readonly #socket: Socket;
   readonly #handlers: WireHandlers;
   readonly #tap: WireTap | undefined;
-  readonly #splitter = new FrameSplitter();
+  readonly #splitter: FrameSplitter;
   readonly #gone: Promise<void>;
   #queue: Outgoing[] = [];
   #isBlocked = false;
   #isClosed = false;
   #lastWrittenId = 0;
 
-  constructor(socket: Socket, handlers: WireHandlers, tap: WireTap | undefined) {
+  constructor(socket: Socket, handlers: WireHandlers, options: WireOptions) {
     this.#socket = socket;
     this.#handlers = handlers;
-    this.#tap = tap;
+    this.#tap = options.onWire;
+    this.#splitter = new FrameSplitter(options.maxFrameBytes);
     this.#gone = new Promise((resolve) => {
       socket.once("close", () => resolve());
     });

@@ -2,16 +2,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, symlinkSync } from "node:fs";
-import { createConnection, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import {
-  findSocketOwner,
-  findVfioHolders,
-  hasClient,
-  isListening,
-  isRunning,
-} from "../../src/host/process.js";
+import { findSocketOwner, findVfioHolders, isListening, isRunning } from "../../src/host/process.js";
 import { hostRoot } from "../../src/host/root.js";
 import { uidOf } from "../../src/host/users.js";
 import { aFolder, aSysfs, type Sysfs } from "../support/sysfs.js";
@@ -181,25 +175,6 @@ describe("a process that was found", () => {
     expect(isListening(tree.root, found, "/run/a.sock")).toBe(true);
     expect(isListening(tree.root, found, "/run/b.sock")).toBe(false);
     expect(isListening(tree.root, { ...found, startTicks: "1" }, "/run/a.sock")).toBe(false);
-  });
-});
-
-describe("the client of a socket", () => {
-  it("is one that was accepted, not one that only waits", async () => {
-    const waiting = "0000000000000000: 00000002 00000000 00000000 0001 02 0 /run/a.sock\n";
-    expect(hasClient(proc(listening(77, "/run/a.sock") + waiting).root, "/run/a.sock")).toBe(false);
-    const tree = proc(listening(77, "/run/a.sock") + waiting + connected(79, "/run/a.sock"));
-    expect(hasClient(tree.root, "/run/a.sock")).toBe(true);
-    expect(hasClient(tree.root, "/run/b.sock")).toBe(false);
-  });
-
-  it("is seen of a real socket", async () => {
-    const path = join(aFolder(onTestFinished), "a.sock");
-    await listeningAt(path);
-    expect(hasClient(hostRoot(), path)).toBe(false);
-    const client = createConnection(path);
-    onTestFinished(() => void client.destroy());
-    await expect.poll(() => hasClient(hostRoot(), path), { timeout: 10_000 }).toBe(true);
   });
 });
 

@@ -212,16 +212,6 @@ describe("a shared monitor that another client has", () => {
     await heard.until(is("up"), 1);
     expect(await link.attach(PLACEMENT)).toEqual({ kind: "done" });
   });
-
-  it("is told from a QEMU that is stopped, where the host can tell", async () => {
-    vm.hang();
-    const { heard } = open({ hasClient: () => false });
-    expect(await heard.until(is("unreachable"))).toMatchObject({
-      status: { code: "qmp.busy-or-silent", reason: "QEMU greets nobody: it is stopped or hangs" },
-    });
-    vm.wake();
-    await heard.until(is("up"));
-  });
 });
 
 describe("a VM that breaks off a visit", () => {

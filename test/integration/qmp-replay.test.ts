@@ -6,29 +6,23 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   connectQmp,
   openWireRecording,
+  parseWireRecording,
   QMP_COMMANDS,
   type QmpClient,
   type QmpCommandName,
   QmpInterruptedError,
   QmpRecordingError,
+  type RecordedConnection,
+  startWireReplay,
 } from "../../src/qmp/index.js";
-import { formatJson, type JsonValue, parseJson } from "../../src/qmp/json.js";
-import {
-  isObject,
-  loadRecordings,
-  type RecordedMessage,
-  type WireObject,
-} from "../support/qmp-recordings.js";
-import { type ScriptedPeer, startQmpServer } from "../support/qmp-server.js";
+import { isObject, loadRecordings, type WireObject } from "../support/qmp-recordings.js";
 
-type Connection = readonly RecordedMessage[];
-
-function saidBy(dir: "client" | "server", connection: Connection): WireObject[] {
+function saidBy(dir: "client" | "server", connection: RecordedConnection): WireObject[] {
   return connection.flatMap((message) => (message.dir === dir && isObject(message.msg) ? [message.msg] : []));
 }
 
 /** Only commands this program knows can be sent by its typed client. */
-function isPlayable(connection: Connection): boolean {
+function isPlayable(connection: RecordedConnection): boolean {
   return saidBy("client", connection).every((command) =>
     Object.hasOwn(QMP_COMMANDS, String(command["execute"])),
   );
@@ -38,27 +32,8 @@ const scenes = loadRecordings().flatMap(({ name, connections }) =>
   connections.filter(isPlayable).map((connection, index) => ({ title: `${name} #${index + 1}`, connection })),
 );
 
-/** Plays the server's part: waits for each command in its turn, says each message with the id of the living call. */
-async function playServer(peer: ScriptedPeer, connection: Connection): Promise<void> {
-  const ids = new Map<unknown, number>();
-  for (const { dir, msg } of connection) {
-    if (!isObject(msg)) {
-      break;
-    }
-    if (dir === "client") {
-      ids.set(msg["id"], (await peer.hear()).id);
-    } else {
-      const id = ids.get(msg["id"]);
-      peer.sayRaw(
-        `${formatJson({ ...(msg as Record<string, JsonValue>), ...(id !== undefined && { id }) })}\r\n`,
-      );
-    }
-  }
-  peer.endWriting();
-}
-
 /** Plays the client's part; what each command came to, as the wire says it. */
-async function playClient(client: QmpClient, connection: Connection): Promise<unknown[]> {
+async function playClient(client: QmpClient, connection: RecordedConnection): Promise<unknown[]> {
   const commands = saidBy("client", connection).slice(1);
   return await Promise.all(
     commands.map(async (command) => {
@@ -82,7 +57,7 @@ function executeRecorded(client: QmpClient, command: WireObject): Promise<unknow
 }
 
 /** What the recording says each command came to. */
-function recordedOutcomes(connection: Connection): unknown[] {
+function recordedOutcomes(connection: RecordedConnection): unknown[] {
   const answers = new Map(
     saidBy("server", connection)
       .filter((message) => "return" in message || "error" in message)
@@ -101,9 +76,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function readBack(file: string): RecordedMessage[] {
-  const text = readFileSync(file, "utf8").trimEnd();
-  return text.split("\n").map((line) => parseJson(line) as RecordedMessage);
+function readBack(file: string): RecordedConnection {
+  const connections = parseWireRecording(readFileSync(file, "utf8"));
+  expect(connections.length).toBe(1);
+  return connections[0] ?? [];
 }
 
 describe("a recorded conversation", () => {
@@ -118,7 +94,7 @@ describe("a recorded conversation", () => {
       const events: string[] = [];
       const unknown: unknown[] = [];
       {
-        await using server = await startQmpServer((peer) => playServer(peer, connection));
+        await using server = await startWireReplay(join(folder, "qmp.sock"), [connection]);
         using recording = openWireRecording(file, { nowMs: () => 0 });
         await using client = await connectQmp({
           path: server.path,
@@ -128,6 +104,7 @@ describe("a recorded conversation", () => {
         });
         expect(await playClient(client, connection)).toEqual(recordedOutcomes(connection));
         expect(await client.closed).toEqual({ kind: "peer", cutOffBytes: 0 });
+        expect(server.deviations).toEqual([]);
       }
       expect(unknown).toEqual([]);
       expect(events).toEqual(saidBy("server", connection).flatMap((message) => message["event"] ?? []));
@@ -178,5 +155,65 @@ describe("a recording", () => {
       expect(() => openWireRecording(path, { nowMs: () => 0 })).toThrow(QmpRecordingError);
     }
     expect(readFileSync(there, "utf8")).toBe("precious");
+  });
+});
+
+describe("a replay", () => {
+  const greeting = {
+    QMP: { version: { qemu: { micro: 0, minor: 2, major: 7 }, package: "" }, capabilities: [] },
+  };
+  const rows = [
+    { dir: "note", msg: "by hand" },
+    { t: 0, dir: "server", msg: greeting },
+    { t: 0, dir: "client", msg: { execute: "qmp_capabilities", id: 90 } },
+    { t: 0, dir: "server", msg: { return: {}, id: 90 } },
+    {
+      t: 0,
+      dir: "client",
+      msg: { execute: "qom-get", arguments: { path: "/p", property: "x" }, id: "mine" },
+    },
+    { t: 0, dir: "server", msg: { event: "STOP", timestamp: { seconds: 1, microseconds: 0 } } },
+    { t: 0, dir: "server", msg: { return: 5, id: "mine" } },
+    { t: 0, dir: "server", msg: "<closed>" },
+    { t: 0, dir: "server", msg: greeting },
+  ];
+  const recorded = parseWireRecording(rows.map((row) => JSON.stringify(row)).join("\n"));
+
+  it("plays one recorded connection after the other, with the ids of the living client", async () => {
+    expect(recorded.map((connection) => connection.length)).toEqual([7, 1]);
+    await using replay = await startWireReplay(join(folder, "qmp.sock"), recorded);
+    await using client = await connectQmp({ path: replay.path });
+    const stopped = client.waitFor("STOP", () => true, { timeoutMs: 10_000 });
+    // The order of members means nothing.
+    expect(await client.execute("qom-get", { property: "x", path: "/p" })).toBe(5);
+    expect((await stopped).timestampMs).toBe(1000);
+    expect(await client.closed).toEqual({ kind: "peer", cutOffBytes: 0 });
+    expect(replay.deviations).toEqual([]);
+    // The second was recorded up to its greeting only; of a third nothing was recorded.
+    await expect(connectQmp({ path: replay.path })).rejects.toMatchObject({ code: "qmp.hung-up" });
+    await expect(connectQmp({ path: replay.path })).rejects.toMatchObject({ code: "qmp.hung-up" });
+  });
+
+  it("hangs up on a client that says something else, and tells what was due", async () => {
+    await using replay = await startWireReplay(join(folder, "qmp.sock"), recorded);
+    await using client = await connectQmp({ path: replay.path });
+    const other = client.execute("qom-get", { path: "/p", property: "y" });
+    await expect(other).rejects.toMatchObject({ code: "qmp.disconnected", wasSent: true });
+    expect(replay.deviations).toEqual([
+      'cannot replay: heard qom-get {"path":"/p","property":"y"} where the recording has ' +
+        'qom-get {"path":"/p","property":"x"}',
+    ]);
+  });
+
+  it("refuses a path that is taken", async () => {
+    const path = join(folder, "qmp.sock");
+    await using replay = await startWireReplay(path, recorded);
+    expect(replay.deviations).toEqual([]);
+    await expect(startWireReplay(path, recorded)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  });
+
+  it("cannot be made of what is no recording", () => {
+    expect(() => parseWireRecording("220 mail ready")).toThrow(SyntaxError);
+    expect(parseWireRecording("")).toEqual([]);
   });
 });

@@ -436,7 +436,7 @@ describe("a session that does not come to be", () => {
     [
       "never greets",
       "qmp.busy-or-silent",
-      /no greeting within 100 ms.*monitor of its own/,
+      /no greeting within 100 ms.*lets? us in and says nothing/,
       (peer) => peer.left,
     ],
     ["hangs up before the greeting", "qmp.hung-up", /hung up/, (peer) => peer.hangUp()],
@@ -489,6 +489,23 @@ describe("a session that does not come to be", () => {
       },
     ],
     [
+      "greets and never answers",
+      "qmp.busy-or-silent",
+      async (peer) => {
+        peer.say(GREETING);
+        await peer.left;
+      },
+    ],
+    [
+      "greets, hears and ends its side without an answer",
+      "qmp.hung-up",
+      async (peer) => {
+        peer.say(GREETING);
+        await peer.hear();
+        peer.endWriting();
+      },
+    ],
+    [
       "hangs up in the negotiation",
       "qmp.hung-up",
       async (peer) => {
@@ -507,7 +524,7 @@ describe("a session that does not come to be", () => {
       },
     ],
   ])("gives up when the server %s", async (_what, code, script) => {
-    const visit = await meet(script);
+    const visit = await meet(script, undefined, { negotiationTimeoutMs: 100 });
     expect(visit.error).toBeInstanceOf(QmpConnectError);
     expect(visit.error).toMatchObject({ code });
     expect(visit.states).toEqual(["connecting", "negotiating", "closed"]);

@@ -1,11 +1,16 @@
 /** The client against a real QEMU: what facts.md 6 promises of the socket holds for this version too. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   connectQmp,
   QmpCommandError,
   QmpConnectError,
+  type QmpConnectOptions,
   QmpInterruptedError,
   QmpTimeoutError,
 } from "../../src/qmp/index.js";
@@ -31,6 +36,25 @@ async function connectAfter(path: string, code: string): ReturnType<typeof conne
       }
       await delay(20);
     }
+  }
+}
+
+/** What the first attempt that fails fails with; for a state that QEMU takes on in its own time. */
+async function firstFailure(options: QmpConnectOptions): Promise<unknown> {
+  for (;;) {
+    try {
+      const client = await connectQmp(options);
+      await client.close();
+    } catch (error) {
+      return error;
+    }
+  }
+}
+
+/** Resolves once QEMU has seen that its last client left: then only its listening socket bears the path. */
+async function seenOff(path: string): Promise<void> {
+  while (readFileSync("/proc/net/unix", "utf8").split(path).length !== 2) {
+    await delay(10);
   }
 }
 
@@ -103,8 +127,12 @@ describe("a living QEMU", () => {
     const first = await connectQmp({ path: qemu.path });
     const second = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
     expect(second).toMatchObject({ code: "qmp.busy-or-silent", context: { stage: "greeting" } });
+    expect(second).toMatchObject({
+      silence: "busy",
+      message: expect.stringMatching(/another client has this/),
+    });
     const third = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
-    expect(third).toMatchObject({ code: "qmp.busy-or-silent" });
+    expect(third).toMatchObject({ code: "qmp.busy-or-silent", silence: "busy" });
     // Those who left keep their place in the kernel's queue (facts.md 6).
     expect(await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }))).toMatchObject({
       code: "qmp.backlog-full",
@@ -142,15 +170,59 @@ describe("a living QEMU", () => {
   });
 
   it("stays silent to a new client while it is stopped", async () => {
+    await seenOff(qemu.path);
     qemu.kill("SIGSTOP");
     try {
       const error = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
-      expect(error).toMatchObject({ code: "qmp.busy-or-silent" });
+      expect(error).toMatchObject({
+        code: "qmp.busy-or-silent",
+        silence: "not-accepting",
+        message: expect.stringMatching(/takes no client: it is stopped/),
+      });
     } finally {
       qemu.kill("SIGCONT");
     }
     await using client = await connectAfter(qemu.path, "qmp.backlog-full");
     expect(client.state).toBe("running");
+  });
+
+  it("greets and then does not answer while a command of another monitor blocks it", async () => {
+    const folder = dirname(qemu.path);
+    const [fifo, path] = [join(folder, "fifo"), join(folder, "blocked.sock")];
+    execFileSync("mkfifo", [fifo]);
+    const own = ["-qmp", `unix:${path},server=on,wait=off`];
+    await using blocked = await startQemu(own);
+    await using blocker = await connectQmp({ path: blocked.path });
+    const args = { val: 0, size: 4096, filename: fifo };
+    const saving = blocker.executeRaw("pmemsave", args, { timeoutMs: 60_000 });
+    expect(await firstFailure({ path, negotiationTimeoutMs: 300 })).toMatchObject({
+      code: "qmp.busy-or-silent",
+      context: { stage: "negotiation" },
+    });
+    expect(await readFile(fifo)).toHaveLength(4096);
+    expect(await saving).toEqual({});
+    await using client = await connectQmp({ path });
+    expect(await client.execute("query-status")).toMatchObject({ running: false });
+  });
+
+  it("keeps integers beyond 2^53 exact in both directions", async () => {
+    await using client = await connectQmp({ path: qemu.path });
+    const wide = 2n ** 53n + 1n;
+    await client.executeRaw("object-add", { "qom-type": "iothread", id: "io", "poll-max-ns": wide });
+    const read = client.execute("qom-get", { path: "/objects/io", property: "poll-max-ns" });
+    expect(await read).toBe(wide);
+    await client.executeRaw("object-del", { id: "io" });
+  });
+
+  it("gives its events to iterators, and to waiters for names this package does not know", async () => {
+    await using client = await connectQmp({ path: qemu.path });
+    const events = client.events();
+    const resumed = client.waitForRaw("RESUME", () => true, { timeoutMs: 30_000 });
+    await client.execute("cont");
+    await client.execute("stop");
+    expect((await resumed).timestampMs).toBeGreaterThan(1_000_000_000_000);
+    const names = [await events.next(), await events.next()].map(({ value }) => value?.name);
+    expect(names).toEqual(["RESUME", "STOP"]);
   });
 });
 
@@ -192,12 +264,16 @@ describe("a dying QEMU", () => {
   it("is told from a pretty-printing monitor, whose cure is named", async () => {
     await using qemu = await startQemu();
     const path = qemu.path.replace(/qmp\.sock$/, "pretty.sock");
+    const other = qemu.path.replace(/qmp\.sock$/, "pretty-2.sock");
     const chardev = ["-chardev", `socket,id=m1,path=${path},server=on,wait=off`];
-    await using other = await startQemu([...chardev, "-mon", "chardev=m1,mode=control,pretty=on"]);
-    expect(other.path).not.toBe(path);
-    expect(await failureOf(connectQmp({ path }))).toMatchObject({
-      code: "qmp.pretty",
-      message: expect.stringMatching(/remove pretty=on/),
-    });
+    const mon = [...chardev, "-mon", "chardev=m1,mode=control,pretty=on"];
+    await using second = await startQemu([...mon, "-qmp-pretty", `unix:${other},server=on,wait=off`]);
+    for (const pretty of [path, other]) {
+      expect(pretty).not.toBe(second.path);
+      expect(await failureOf(connectQmp({ path: pretty }))).toMatchObject({
+        code: "qmp.pretty",
+        message: expect.stringMatching(/remove pretty=on.*-qmp-pretty/),
+      });
+    }
   });
 });

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Signal } from "../../src/core/signal.js";
-import { findSocketOwner, hasClient, isListening, isRunning } from "../../src/host/process.js";
+import { findSocketOwner, isListening, isRunning } from "../../src/host/process.js";
 import { hostRoot } from "../../src/host/root.js";
 import { requestUnplug } from "../../src/qemu/detach.js";
 import { SharedLine } from "../../src/qemu/shared-line.js";
@@ -44,7 +44,6 @@ beforeEach(() => {
     findProcess: (path) => findSocketOwner(root, path),
     isRunning: (process) => isRunning(root, process),
     isListening: (process, path) => isListening(root, process, path),
-    hasClient: (path) => hasClient(root, path),
     now: () => performance.now(),
     timing: { greetingMs: 1_000 },
   });

@@ -2,12 +2,8 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseWireRecording, type RecordedConnection } from "../../src/qmp/index.js";
 import { parseJson } from "../../src/qmp/json.js";
-
-export interface RecordedMessage {
-  readonly dir: "client" | "server" | "note";
-  readonly msg: unknown;
-}
 
 export interface RawExchange {
   readonly note: string;
@@ -18,7 +14,7 @@ export interface RawExchange {
 export interface Recording {
   readonly name: string;
   /** Each begins with a greeting and holds what both sides said until the link ended. */
-  readonly connections: readonly (readonly RecordedMessage[])[];
+  readonly connections: readonly RecordedConnection[];
 }
 
 export type WireObject = Readonly<Record<string, unknown>>;
@@ -30,7 +26,7 @@ export function loadRecordings(): Recording[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith(".ndjson") && name !== RAW)
     .sort()
-    .map((name) => ({ name, connections: connectionsOf(linesOf(name) as RecordedMessage[]) }));
+    .map((name) => ({ name, connections: parseWireRecording(textOf(name)) }));
 }
 
 export function loadRawExchanges(): RawExchange[] {
@@ -41,23 +37,13 @@ export function isObject(value: unknown): value is WireObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+function textOf(name: string): string {
+  return readFileSync(join(folder, name), "utf8");
+}
+
 function linesOf(name: string): unknown[] {
-  const text = readFileSync(join(folder, name), "utf8");
-  return text
+  return textOf(name)
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => parseJson(line));
-}
-
-function connectionsOf(messages: readonly RecordedMessage[]): RecordedMessage[][] {
-  const connections: RecordedMessage[][] = [];
-  for (const message of messages) {
-    if (message.dir === "server" && isObject(message.msg) && "QMP" in message.msg) {
-      connections.push([]);
-    }
-    if (message.dir !== "note") {
-      connections.at(-1)?.push(message);
-    }
-  }
-  return connections;
 }

@@ -115,6 +115,8 @@ describe("JSON as QEMU speaks it", () => {
     ["half a surrogate pair in a name", { "\udc00": 1 }],
     ["a noncharacter", { id: "\u{1ffff}" }],
     ["a number that is not finite", { n: Number.NaN }],
+    ["an integer that may have been rounded", { n: 2 ** 53 }],
+    ["a negative one", { n: -(2 ** 60) }],
   ])("refuses to send %s", (_what, value) => {
     expect(() => formatJson(value)).toThrow(/cannot send/);
   });

@@ -1,19 +1,36 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { captureOrigin, QmpInterruptedError, QmpTimeoutError } from "../../../src/qmp/errors.js";
-import type { QmpEvent } from "../../../src/qmp/events.js";
+import { isQmpEvent, type QmpEvent, type RawQmpEvent } from "../../../src/qmp/events.js";
 import { EventListeners } from "../../../src/qmp/listeners.js";
 
-const deleted = (device: string): QmpEvent => ({
+const deleted = (device: string, timestampMs = 1): QmpEvent => ({
   name: "DEVICE_DELETED",
   data: { device, path: `/machine/peripheral/${device}` },
-  timestampMs: 1,
+  timestampMs,
 });
 const stopped: QmpEvent = { name: "STOP", data: {}, timestampMs: 1 };
+const strange: RawQmpEvent = { name: "NEVER_HEARD_OF", data: { n: 1 }, timestampMs: 1 };
+
+/** As the session hands on what it read. */
+function tell(listeners: EventListeners, event: QmpEvent): void {
+  listeners.dispatch(event as RawQmpEvent, event);
+}
+
+function waitFor(
+  listeners: EventListeners,
+  name: string,
+  predicate: (event: QmpEvent) => boolean,
+  signal?: AbortSignal,
+) {
+  const pick = (_raw: RawQmpEvent, known: QmpEvent | undefined): QmpEvent | undefined =>
+    known?.name === name && predicate(known) ? known : undefined;
+  return listeners.waitFor({ name, pick, timeoutMs: 50, signal, origin: captureOrigin(waitFor) });
+}
 
 function waitForDeleted(listeners: EventListeners, device: string, signal?: AbortSignal) {
-  const limits = { timeoutMs: 50, signal };
-  const isIt = (data: { device?: string | undefined }): boolean => data.device === device;
-  return listeners.waitFor("DEVICE_DELETED", isIt, limits, captureOrigin(waitForDeleted));
+  const isIt = (event: QmpEvent): boolean =>
+    isQmpEvent(event, "DEVICE_DELETED") && event.data.device === device;
+  return waitFor(listeners, "DEVICE_DELETED", isIt, signal);
 }
 
 describe("the listeners of a link", () => {
@@ -31,23 +48,23 @@ describe("the listeners of a link", () => {
     const listen = (event: QmpEvent): void => void heard.push(event.name);
     const removeFirst = listeners.add(listen);
     const removeSecond = listeners.add(listen);
-    listeners.dispatch(stopped);
+    tell(listeners, stopped);
     removeFirst();
     removeFirst();
-    listeners.dispatch(deleted("a"));
+    tell(listeners, deleted("a"));
     removeSecond();
-    listeners.dispatch(stopped);
+    tell(listeners, stopped);
     expect(heard).toEqual(["STOP", "STOP", "DEVICE_DELETED"]);
   });
 
   it("waits for the first event that has the name and satisfies the predicate", async () => {
     const listeners = new EventListeners();
-    listeners.dispatch(deleted("b"));
+    tell(listeners, deleted("b"));
     const waiting = waitForDeleted(listeners, "b");
-    listeners.dispatch(stopped);
-    listeners.dispatch(deleted("a"));
-    listeners.dispatch({ ...deleted("b"), timestampMs: 2 } as QmpEvent);
-    listeners.dispatch(deleted("b"));
+    tell(listeners, stopped);
+    tell(listeners, deleted("a"));
+    tell(listeners, deleted("b", 2));
+    tell(listeners, deleted("b"));
     expect((await waiting).timestampMs).toBe(2);
   });
 
@@ -73,17 +90,51 @@ describe("the listeners of a link", () => {
 
   it("rejects the waiter whose predicate throws, and serves the others", async () => {
     const listeners = new EventListeners();
-    const broken = listeners.waitFor(
-      "STOP",
-      () => {
-        throw new RangeError("my own bug");
-      },
-      { timeoutMs: 50 },
-      {},
-    );
-    const sound = listeners.waitFor("STOP", () => true, { timeoutMs: 50 }, {});
-    listeners.dispatch(stopped);
+    const broken = waitFor(listeners, "STOP", () => {
+      throw new RangeError("my own bug");
+    });
+    const sound = waitFor(listeners, "STOP", () => true);
+    tell(listeners, stopped);
     await expect(broken).rejects.toBeInstanceOf(RangeError);
     await expect(sound).resolves.toEqual(stopped);
+  });
+
+  it("gives an event of an unknown name to those who hear the raw wire, and to nobody else", async () => {
+    const listeners = new EventListeners();
+    const heard: string[] = [];
+    listeners.add((event) => heard.push(`known ${event.name}`));
+    const remove = listeners.addRaw((event) => heard.push(`raw ${event.name}`));
+    const waiting = listeners.waitFor({
+      name: strange.name,
+      pick: (raw) => (raw.name === strange.name ? raw : undefined),
+      timeoutMs: 50,
+      origin: {},
+    });
+    tell(listeners, stopped);
+    listeners.dispatch(strange, undefined);
+    remove();
+    listeners.dispatch(strange, undefined);
+    expect(heard).toEqual(["raw STOP", "known STOP", "raw NEVER_HEARD_OF"]);
+    await expect(waiting).resolves.toBe(strange);
+  });
+
+  it("tells its listeners of the end of the link once, and not those who left before", () => {
+    const listeners = new EventListeners();
+    const ended: string[] = [];
+    listeners.add(
+      () => undefined,
+      () => ended.push("known"),
+    );
+    listeners.addRaw(
+      () => undefined,
+      () => ended.push("raw"),
+    );
+    listeners.add(
+      () => undefined,
+      () => ended.push("left before"),
+    )();
+    listeners.interruptAll("QEMU closed the link", undefined);
+    listeners.interruptAll("QEMU closed the link", undefined);
+    expect(ended).toEqual(["known", "raw"]);
   });
 });

@@ -9,12 +9,8 @@ import { QMP_EVENTS, recognizeEvent } from "../../../src/qmp/events.js";
 import { FrameSplitter } from "../../../src/qmp/framing.js";
 import { formatJson, type JsonValue } from "../../../src/qmp/json.js";
 import { parseMessage, type QmpMessage } from "../../../src/qmp/protocol.js";
-import {
-  isObject,
-  loadRawExchanges,
-  loadRecordings,
-  type RecordedMessage,
-} from "../../support/qmp-recordings.js";
+import type { RecordedMessage } from "../../../src/qmp/replay.js";
+import { isObject, loadRawExchanges, loadRecordings } from "../../support/qmp-recordings.js";
 
 const recordings = loadRecordings();
 const connections = recordings.flatMap((recording) => recording.connections);

@@ -32,7 +32,9 @@ export function createPass(deps: LaneDeps): (lane: string) => Promise<void> {
         return;
       }
       if (touchesHost(step)) {
-        deps.post([await deps.tools.eye.look("step"), ...(await visit(deps.tools, step))]);
+        deps.post(await visit(deps.tools, step));
+        // Told as soon as it is there: another lane's look may be newer a moment later.
+        deps.post([await deps.tools.eye.look("step")]);
         const fresh = deps.tools.world();
         if (!isSame(step, plan(fresh, lane, scenes.of(fresh)).steps[0])) {
           continue;

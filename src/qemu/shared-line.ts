@@ -183,9 +183,7 @@ export class SharedLine {
     } finally {
       await client.close();
     }
-    if (this.#orders.length > 0) {
-      this.#call();
-    }
+    this.#isVisitDue ||= this.#orders.length > 0;
   }
 
   /** A client that was greeted; `null` when that failed, which is told. */
@@ -229,8 +227,7 @@ export class SharedLine {
         this.#pace.onWhole();
       }
       this.#settled.ring();
-      const { name: vm, now } = this.#options;
-      this.#tell({ kind: "vm-seen", atMs: now(), vm, status: glance });
+      this.#tellSeen(glance);
     } else if (isCutOff(glance, client)) {
       this.#lose();
     } else {
@@ -272,9 +269,12 @@ export class SharedLine {
     this.#settled.ring();
     this.#refuseAll();
     if (!isSameNews(before, next)) {
-      const { name: vm, now } = this.#options;
-      this.#tell({ kind: "vm-seen", atMs: now(), vm, status: this.#status });
+      this.#tellSeen(this.#status);
     }
+  }
+
+  #tellSeen(status: VmStatus): void {
+    this.#tell({ kind: "vm-seen", atMs: this.#options.now(), vm: this.#options.name, status });
   }
 
   /** Until the next visit has a reason. */

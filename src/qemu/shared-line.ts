@@ -222,10 +222,7 @@ export class SharedLine {
     const glance = await this.#look(client);
     if (glance.kind === "up") {
       this.#status = glance;
-      this.#pace.onAnswer();
-      if (glance.view.process !== null) {
-        this.#pace.onWhole();
-      }
+      this.#pace.onAnswer(glance.view.process !== null);
       this.#settled.ring();
       this.#tellSeen(glance);
     } else if (isCutOff(glance, client)) {

@@ -43,13 +43,12 @@ export class VisitPace {
     this.#retryMs = this.#timing.freshRetryMs;
   }
 
-  onAnswer(): void {
+  /** The VM was seen; `isWhole`: with its process. */
+  onAnswer(isWhole: boolean): void {
     this.#hangUps = 0;
-  }
-
-  /** The VM was seen with its process. */
-  onWhole(): void {
-    this.#retryMs = this.#timing.retryMs;
+    if (isWhole) {
+      this.#retryMs = this.#timing.retryMs;
+    }
   }
 
   /** An attempt failed. True: it may pass, so that it is not told yet. */

@@ -94,6 +94,12 @@ function countLost(world: World, assignment: Assignment): number {
       note(vm, isOurs(world, vm, entry) ? entry.address : null, unplugName(entry));
     }
   }
+  // What is on its way into a VM at this moment will have to leave it again.
+  for (const step of world.running.values()) {
+    for (const { address, id } of step.kind === "attach" ? step.placements : []) {
+      note(step.vm, address, id);
+    }
+  }
   for (const lease of world.leases.values()) {
     if (lease.role === "claimed" && !isVmTransparent(world, lease.vm)) {
       note(lease.vm, lease.address, qemuIdOf(lease.address));

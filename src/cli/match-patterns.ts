@@ -82,10 +82,10 @@ function describe(
   const pattern = patternAt(issue.path, patterns);
   const hint = advice === undefined ? [] : [`  ${advice}`];
   if (pattern === undefined) {
-    return [`${intro} ${issue.path.join(".")}: ${issue.message}`, ...hint];
+    return [printable(`${intro} ${issue.path.join(".")}: ${issue.message}`), ...hint];
   }
   const { argument, start } = pattern;
-  const lines = [`${intro} ${printable(argument)}: ${issue.message}`];
+  const lines = [printable(`${intro} ${argument}: ${issue.message}`)];
   if (issue.character !== undefined) {
     // Characters of the value, which may be longer on the terminal than they are.
     const before = [...argument.slice(0, start), ...[...pattern.value].slice(0, issue.character)].join("");

@@ -12,6 +12,8 @@ import type { Rule } from "./policy.js";
 export interface Pinned {
   /** What it may take: its own cards wherever they are, and matches that nobody was pinned in the place of. */
   readonly devices: readonly Device[];
+  /** Those of them that are its own cards: a rule that chooses takes them before others. */
+  readonly learnt: ReadonlySet<PciAddress>;
   /** Devices in the place of a pinned card that are not that card. */
   readonly drifted: ReadonlyMap<PciAddress, HeldReason>;
 }
@@ -41,6 +43,7 @@ export function followPins(
       drifted.set(stranger.address, driftOf(pin, stranger, devices));
     }
   }
+  const learnt = new Set(own.keys());
   for (const device of matched) {
     if (!drifted.has(device.address)) {
       own.set(device.address, device);
@@ -50,6 +53,7 @@ export function followPins(
   const strange = [...drifted].filter(([address]) => !own.has(address));
   return {
     devices: [...own.values()].filter(({ address }) => !open.has(address)),
+    learnt,
     drifted: new Map([...strange, ...open]),
   };
 }
@@ -115,9 +119,11 @@ function deviceOf(
     return devices.get(pin.address);
   }
   const fact = follow === "path" ? pin.path : pin.serial;
-  return fact === null
-    ? devices.get(pin.address)
-    : [...devices.values()].find((device) => device[follow] === fact);
+  const before = devices.get(pin.address);
+  const found = fact === null ? before : [...devices.values()].find((device) => device[follow] === fact);
+  // Where no card is known by that serial number, it may be the one in the old place that has not told its own.
+  const isPerhaps = follow === "serial" && before?.serial === undefined;
+  return found ?? (isPerhaps && before !== undefined && isCardOf(pin, before) ? before : undefined);
 }
 
 function driftOf(pin: Pin, found: Device, devices: ReadonlyMap<PciAddress, Device>): HeldReason {

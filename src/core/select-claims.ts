@@ -27,6 +27,8 @@ export interface SelectClaim {
   readonly pools: readonly (readonly (readonly Device[])[])[];
   /** Devices that its VM gets by exact claims anyway: they count. */
   readonly given: ReadonlySet<PciAddress>;
+  /** The cards that it was pinned to: it keeps to them, whatever it prefers (semantics.md 5). */
+  readonly learnt: ReadonlySet<PciAddress>;
 }
 
 /**
@@ -57,7 +59,7 @@ function collect(
   coveted: ReadonlySet<PciAddress>,
 ): SelectClaim {
   const { rule } = ranked;
-  const { devices, drifted } = meantBy(rule, situation, matches);
+  const { devices, drifted, learnt } = meantBy(rule, situation, matches);
   const objections = new Map(drifted);
   const fit: Device[] = [];
   const given = new Set<PciAddress>();
@@ -80,7 +82,7 @@ function collect(
   const pools = rule.alternatives.map((alternative) =>
     poolOf(rule, alternative, fit, situation, objections, verdicts),
   );
-  return { ranked, rule, objections, pools, given };
+  return { ranked, rule, objections, pools, given, learnt };
 }
 
 /** Notes a device that a rule may not have, and with it what the VM has of its unit: a unit is not torn apart. */
@@ -108,7 +110,7 @@ function meantBy(rule: SelectRule, situation: Situation, matches: MatchesByRule)
   const { intents, devices } = situation.world;
   return rule.isPinned
     ? followPins(rule, matched, intents.pins, devices)
-    : { devices: matched, drifted: new Map() };
+    : { devices: matched, drifted: new Map(), learnt: new Set() };
 }
 
 function candidateObjection(

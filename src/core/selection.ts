@@ -134,9 +134,11 @@ class Pooling {
     const { min, max } = rule.alternatives[index]?.count ?? { min: 0, max: 0 };
     const given = this.#givenTo(claim, pool);
     const tastes = { numaNode: this.#situation.numaNodeOf(rule.vm), rootsOf: this.#rootsOf };
+    const isLearnt = (unit: readonly Device[]) => unit.some(({ address }) => claim.learnt.has(address));
     const edges = pool
       .filter((unit) => !given.includes(unit) && !this.#settled.forbidden.has(forbiddenKey(rule, unit)))
       .toSorted(byPreference(rule, tastes))
+      .toSorted((a, b) => Number(isLearnt(b)) - Number(isLearnt(a)))
       .filter((unit) => !this.#situation.isSettling || this.#isHad(unit, rule.vm))
       .map((unit) => this.#number(unit));
     // What others give counts against what is taken, not against what the rule has already.

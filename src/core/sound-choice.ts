@@ -147,8 +147,9 @@ class SoundChoice {
       const refusals = this.#refusals(selections, decision, forbidden);
       const torn = this.#tornIn(refusals, forbidden);
       const own = refusals.filter(({ claim, reason }) => !this.#canBeWhole(claim, reason, forbidden));
-      // What is refused for the sake of another part of its unit may be well once that part is.
-      const hopeless = torn === null ? own : own.filter(({ reason }) => reason.kind !== "unit-incomplete");
+      // What is refused for the sake of another part, or of a neighbour's unit, may be well once that is settled.
+      const first = own.filter(({ reason }) => reason.kind !== "unit-incomplete");
+      const hopeless = torn === null && first.length === 0 ? own : first;
       if (hopeless.length === 0) {
         const met = selections.map(({ alternative }) => (alternative === null ? "0" : "1")).join("");
         return { decision, selections, forbidden, torn, met };
@@ -166,16 +167,16 @@ class SoundChoice {
   ): readonly Refusal[] {
     return selections.flatMap(({ claim, alternative, units }) => {
       const min = claim.rule.alternatives[alternative ?? 0]?.count.min ?? 0;
-      return units.flatMap((unit, index) => {
+      return units.flatMap((unit, at) => {
         const key = forbiddenKey(claim.rule, unit);
-        const reason = unit.map((member) => decision.refused.get(member.address)).find(Boolean);
+        const reasons = unit.flatMap((member) => decision.refused.get(member.address) ?? []);
+        const reason = reasons.find(({ kind }) => kind !== "unit-incomplete") ?? reasons[0];
         // What the VM has it is not to swap for another, because a neighbour came.
         const isKept = unit.some(
           ({ address }) => this.#situation.keeperBy(claim.rule, address) === claim.rule.vm,
         );
-        return reason === undefined || isKept || forbidden.has(key)
-          ? []
-          : [{ key, claim, reason, isSpare: index >= min }];
+        const isSettled = reason === undefined || isKept || forbidden.has(key);
+        return isSettled ? [] : [{ key, claim, reason, isSpare: at >= min }];
       });
     });
   }

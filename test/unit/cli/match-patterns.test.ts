@@ -59,6 +59,14 @@ describe("what is wrong with an argument", () => {
     expect(caret?.length).toBe((shown?.indexOf("(") ?? 0) + 1);
   });
 
+  it("sends nothing to the terminal that the terminal would obey", () => {
+    const patterns = parsePatterns(["vendor=\u001b"]);
+    const odd = { path: ["vendor"], message: 'has no character "\u001b"' };
+    expect(describeSelectorIssue(odd, patterns)).toEqual([
+      'pciplug: cannot match vendor=\\u001b: has no character "\\u001b"',
+    ]);
+  });
+
   it("is said without a character where a key is to blame, or the whole", () => {
     const patterns = parsePatterns(["colour=red"]);
     expect(describeSelectorIssue({ path: ["colour"], message: "is not a key" }, patterns)).toEqual([

@@ -7,7 +7,7 @@ import { describeHeld } from "../../../src/core/held.js";
 import { NO_INTENTS, type Pin } from "../../../src/core/intent.js";
 import type { RuleTraits } from "../../../src/core/policy.js";
 import { readRecording } from "../../../src/host/recording.js";
-import { aDevice, anAddress, aPolicy, aRule, aWorld } from "../../support/builders.js";
+import { aDevice, anAddress, aPolicy, aRule, aSelectRule, aWorld } from "../../support/builders.js";
 import { recordingOf } from "../../support/rehearsals.js";
 
 function pinOn(device: Device, rule = "r"): Pin {
@@ -73,6 +73,25 @@ describe("a pinned rule", () => {
       other.address,
     ]);
   });
+
+  it("waits for the serial number of a card in the place of the one that it follows by its serial", () => {
+    const { serial: _, ...untold } = card;
+    const { given, held } = outcome([untold], [pinOn(card)], { follow: "serial" }, card.address);
+    expect(given).toEqual([]);
+    expect(held).toEqual([describeHeld({ kind: "fact-unknown", keys: ["serial"] })]);
+  });
+
+  it.each(["serial", "path"] as const)(
+    "keeps to its card by %s where it is to choose one of several",
+    (follow) => {
+      const { address } = card;
+      const other = aDevice(address, { path: "0000:00/1e.0/00.0", serial: "00-03" });
+      const rule = aSelectRule("r", { vendor: "10de" }, "a", { min: 1, max: 1 }, { isPinned: true, follow });
+      const intents = { ...NO_INTENTS, pins: [pinOn(card)] };
+      const { byDevice } = assign(aWorld({ devices: [other, moved], policy: aPolicy([rule]) }, { intents }));
+      expect([...byDevice.keys()]).toEqual([moved.address]);
+    },
+  );
 
   it("lets the cards of a wildcard rule change places among themselves", () => {
     const one = aDevice("0000:65:00.0", { serial: "00-01", device: "2204" });

@@ -109,4 +109,23 @@ describe("select rules over shared IOMMU groups", () => {
       { numRuns: 2_000 },
     );
   });
+
+  it("leave out a card of which a part is blocked elsewhere, and keep its neighbour that is not", () => {
+    const devices = [
+      aDevice("0000:01:00.1", { iommuGroup: 1 }),
+      aDevice("0000:02:00.0", { iommuGroup: 1, driver: null }),
+      aDevice("0000:02:00.1", { iommuGroup: 3 }),
+      aDevice("0000:03:00.0", { iommuGroup: 3 }),
+    ];
+    const rule = aSelectRule(
+      "r",
+      { address: ["01:00.1", "02:00.0"] },
+      "a",
+      { min: 1, max: 2 },
+      { unit: "card" },
+    );
+    const { units, shortages } = assign(aWorld({ devices, policy: aPolicy([rule]) }));
+    expect(units.map(({ members }) => members)).toEqual([["0000:01:00.1"]]);
+    expect(shortages).toEqual([]);
+  });
 });

@@ -4,33 +4,35 @@ import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
 import type { Assignment } from "../../../src/core/assignment.js";
 import type { Device } from "../../../src/core/device.js";
-import type { SelectRule } from "../../../src/core/policy.js";
+import type { RuleTraits, SelectRule } from "../../../src/core/policy.js";
 import { aDevice, aPolicy, aSelectRule, aWorld } from "../../support/builders.js";
 
 interface Wish {
   readonly vm: string;
   readonly addresses: readonly string[];
+  readonly unit: RuleTraits["unit"];
   readonly min: number;
   readonly max: number;
 }
 
+const PLACES = ["0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:02:00.1", "0000:03:00.0"] as const;
+
+/** Cards of two functions and one of one, over three IOMMU groups any which way. */
 const inventory = fc
   .array(
     fc.record({
       iommuGroup: fc.integer({ min: 1, max: 3 }),
       driver: fc.constantFrom("nouveau", "nouveau", null),
     }),
-    { minLength: 2, maxLength: 5 },
+    { minLength: 2, maxLength: PLACES.length },
   )
-  .map((entries) => entries.map((facts, index) => aDevice(`0000:0${index + 1}:00.0`, facts)));
+  .map((entries) => entries.map((facts, index) => aDevice(PLACES[index] ?? "", facts)));
 
 const wish = fc
   .record({
     vm: fc.constantFrom("a", "b"),
-    addresses: fc.uniqueArray(
-      fc.constantFrom(1, 2, 3, 4, 5).map((bus) => `0000:0${bus}:00.0`),
-      { minLength: 1 },
-    ),
+    addresses: fc.subarray([...PLACES], { minLength: 1 }),
+    unit: fc.constantFrom<RuleTraits["unit"]>("function", "function", "card", "iommu-group"),
     min: fc.integer({ min: 1, max: 3 }),
     more: fc.nat(2),
   })
@@ -39,8 +41,8 @@ const wish = fc
 const wishes = fc.array(wish, { minLength: 1, maxLength: 3 });
 
 function rulesOf(all: readonly Wish[]): readonly SelectRule[] {
-  return all.map(({ vm, addresses, min, max }, index) =>
-    aSelectRule(`r${index}`, { address: [...addresses] }, vm, { min, max }),
+  return all.map(({ vm, addresses, unit, min, max }, index) =>
+    aSelectRule(`r${index}`, { address: [...addresses] }, vm, { min, max }, { unit }),
   );
 }
 
@@ -54,44 +56,62 @@ function metBy({ shortages }: Assignment, all: readonly Wish[]): string {
   return all.map((_, index) => (short.has(`r${index}`) ? "0" : "1")).join("");
 }
 
-/** Wish -> how many devices it has. `null` where an IOMMU group would be torn apart. */
-function countsOf(devices: readonly Device[], all: readonly Wish[], owners: readonly (number | null)[]) {
-  const vmOf = (index: number) => all[owners[index] ?? -1]?.vm;
-  const isSound = devices.every((device, index) =>
-    devices.every((other, place) => {
-      const isNeighbour = other.iommuGroup === device.iommuGroup;
-      const isInTheWay = other.driver !== null || vmOf(place) !== undefined;
-      return vmOf(index) === undefined || !isNeighbour || !isInTheWay || vmOf(place) === vmOf(index);
-    }),
+type Owners = ReadonlyMap<Device, string>;
+
+/** The units that a wish may take, each once. */
+function unitsOf(devices: readonly Device[], { addresses, unit }: Wish): readonly (readonly Device[])[] {
+  const around = (device: Device) =>
+    devices.filter(
+      (other) =>
+        other === device ||
+        (unit === "card" && other.address.slice(0, -2) === device.address.slice(0, -2)) ||
+        (unit === "iommu-group" && other.iommuGroup === device.iommuGroup),
+    );
+  const units = devices.filter(({ address }) => addresses.includes(address)).map(around);
+  return [
+    ...new Map(units.map((members) => [members.map(({ address }) => address).join(), members])).values(),
+  ];
+}
+
+/** Whether every IOMMU group has one owner, who has all of it that a host driver holds. */
+function isSound(devices: readonly Device[], owners: Owners): boolean {
+  return [...owners].every(([device, vm]) =>
+    devices
+      .filter((other) => other.iommuGroup === device.iommuGroup)
+      .every((other) => owners.get(other) === vm || (other.driver === null && !owners.has(other))),
   );
-  return isSound ? all.map((_, index) => owners.filter((owner) => owner === index).length) : null;
 }
 
 /** The best that any choice can do, by trying all of them. */
 function bestOf(devices: readonly Device[], all: readonly Wish[]): string {
   let best = "";
-  const tryAll = (owners: readonly (number | null)[]) => {
-    const device = devices[owners.length];
-    if (device === undefined) {
-      const counts = countsOf(devices, all, owners);
-      const isRight = counts?.every((count, index) => count === 0 || isMet(all[index], count));
-      const met = counts?.map((count, index) => (isMet(all[index], count) ? "1" : "0")).join("") ?? "";
-      best = isRight === true && met > best ? met : best;
+  const tryFor = (met: string, owners: Owners) => {
+    const wished = all[met.length];
+    if (wished === undefined) {
+      best = met > best && isSound(devices, owners) ? met : best;
       return;
     }
-    tryAll([...owners, null]);
-    all.forEach((entry, index) => {
-      if (entry.addresses.includes(device.address)) {
-        tryAll([...owners, index]);
+    tryFor(`${met}0`, owners);
+    const units = unitsOf(devices, wished);
+    const take = (next: number, count: number, taken: Owners) => {
+      if (isMet(wished, count)) {
+        tryFor(`${met}1`, taken);
       }
-    });
+      for (let index = next; index < units.length && count < wished.max; index += 1) {
+        const members = units[index] ?? [];
+        if (members.every((member) => !taken.has(member))) {
+          take(index + 1, count + 1, new Map([...taken, ...members.map((one) => [one, wished.vm] as const)]));
+        }
+      }
+    };
+    take(0, 0, owners);
   };
-  tryAll([]);
+  tryFor("", new Map());
   return best;
 }
 
-function isMet(wished: Wish | undefined, count: number): boolean {
-  return wished !== undefined && count >= wished.min && count <= wished.max;
+function isMet(wished: Wish, count: number): boolean {
+  return count >= wished.min && count <= wished.max;
 }
 
 function brief(devices: readonly Device[], all: readonly Wish[]): string {

@@ -202,7 +202,7 @@ export async function adoptDevice(step: StepOf<"adopt">, tools: Tools): Promise<
     // A QEMU may list whatever it likes: only what its process really has open is ours to note (semantics.md 9).
     const detail = `${step.vm} lists ${step.address}, but its process does not have the IOMMU group open`;
     return {
-      outcome: { kind: "refused", reason: "not-in-vm", detail, isWorthRetrying: false },
+      outcome: { kind: "refused", reason: "not-in-vm", detail },
       seen: await seen(tools),
     };
   }
@@ -235,7 +235,7 @@ async function seen(tools: Tools): Promise<Signal[]> {
 }
 
 function refusal(reason: "group-busy", detail: string, signals: readonly Signal[]): Deed {
-  return { outcome: { kind: "refused", reason, detail, isWorthRetrying: true }, seen: signals };
+  return { outcome: { kind: "refused", reason, detail }, seen: signals };
 }
 
 function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
@@ -247,13 +247,12 @@ function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
         kind: "refused",
         reason: "stuck",
         detail: `${what}: ${deed.detail}${tail}`,
-        isWorthRetrying: true,
       };
     case "failed":
       // Trying again does not bring a lost driver back: wait for a change, and do not write for ever.
       if (deed.code === "host.not-restored") {
         const detail = `${what}: ${deed.detail}${tail}`;
-        return { kind: "refused", reason: "not-restored", detail, isWorthRetrying: false };
+        return { kind: "refused", reason: "not-restored", detail };
       }
       return { kind: "failed", code: deed.code, detail: `${what}: ${deed.detail}${tail}` };
   }

@@ -5,7 +5,8 @@
 import type { PciAddress } from "../core/address.js";
 import type { Lease, OriginalState } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
-import type { Outcome, Placement, RefusalReason } from "../core/step.js";
+import type { RefusalReason } from "../core/next-move.js";
+import type { Outcome, Placement } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
 import type { World } from "../core/world.js";
 import type { HostEye } from "./host-eye.js";

@@ -9,13 +9,15 @@ import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
 import { termsNow } from "./lost.js";
+import { raisedMemlock } from "./memlock.js";
 import { isOurs, isVmTransparent } from "./occupancy.js";
 import { choosePorts, type Place } from "./port-choice.js";
 import { unansweredPortOf } from "./ports-in-flight.js";
 import { retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
+import { withShunned } from "./shunned-ports.js";
 import { isOnItsWayBack } from "./slot-mates.js";
-import type { Step } from "./step.js";
+import type { Step, StepOf } from "./step.js";
 import type { Unit } from "./unit.js";
 import { unplugName } from "./unplug.js";
 import { portKey } from "./vm.js";
@@ -24,8 +26,9 @@ import { pairKey, vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   const used = new Set<string>();
+  const raise = raiseOf(scene.world, vm);
   return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
-    const { moves, places } = convoyMoves(scene, convoy, used);
+    const { moves, places } = convoyMoves(scene, convoy, used, raise);
     if (moves.some(wantsPortSoon)) {
       for (const place of places) {
         used.add(portKey(place));
@@ -44,6 +47,7 @@ function convoyMoves(
   scene: Scene,
   convoy: Convoy,
   used: ReadonlySet<string>,
+  raise: Raise | null,
 ): { readonly moves: Move[]; readonly places: readonly Place[] } {
   const { whole } = convoy;
   const missing = missingOf(scene, whole);
@@ -54,11 +58,27 @@ function convoyMoves(
   const chosen = placesFor(scene, whole, missing, used);
   const places = chosen.ok ? chosen.value : [];
   const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
+  if (reason?.kind === "memlock" && chosen.ok && raise !== null) {
+    return { moves: [{ step: { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise } }], places };
+  }
   const moves: Move[] =
     reason === null
       ? nextSteps(scene, convoy, places).map((step) => ({ step }))
       : missing.map((address) => ({ held: { address, vm: whole.vm, rule: whole.rule, reason } }));
   return { moves, places };
+}
+
+/** What the operator lets us do about a limit that is too low: `raiseMemlock` of the VM. */
+type Raise = Pick<StepOf<"raise-memlock">, "process" | "bytes">;
+
+function raiseOf(world: World, vm: string): Raise | null {
+  const status = vmStatus(world, vm);
+  const mayRaise = world.policy?.vms.find(({ name }) => name === vm)?.raiseMemlock === true;
+  const process = status.kind === "up" ? status.view.process : null;
+  const bytes = status.kind === "up" ? raisedMemlock(status.view) : null;
+  return !mayRaise || process === null || bytes === null
+    ? null
+    : { process: { pid: process.pid, startTicks: process.startTicks }, bytes };
 }
 
 function missingOf(scene: Scene, unit: Unit): readonly PciAddress[] {
@@ -72,7 +92,9 @@ function placesFor(
   used: ReadonlySet<string>,
 ): Result<readonly Place[], HeldReason> {
   const status = vmStatus(scene.world, unit.vm);
-  return status.kind === "up" ? choosePorts(scene, unit, missing, status.view, used) : ok([]);
+  return status.kind === "up"
+    ? choosePorts(scene, unit, missing, withShunned(scene.world, unit.vm, status.view), used)
+    : ok([]);
 }
 
 function foreignMoves(scene: Scene, unit: Unit): Move[] {

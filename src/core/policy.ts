@@ -14,6 +14,8 @@ export interface VmSpec {
   readonly ports?: readonly string[];
   /** Machine family, such as `q35` or `microvm`, for arguments that are resolved before it starts. */
   readonly machine?: string;
+  /** Whether we may raise RLIMIT_MEMLOCK of its process where its first device needs that; absent: no. */
+  readonly raiseMemlock?: boolean;
 }
 
 export const RULE_MODES = ["batch", "select", "group"] as const;

@@ -12,6 +12,7 @@ import { learnPorts } from "./port-preference.js";
 import { landInFlight, noteInFlight, settleInFlight } from "./ports-in-flight.js";
 import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
+import { liftOccupied, liftSeen, noteShunned } from "./shunned-ports.js";
 import type { Signal } from "./signal.js";
 import type { Step, StepOf } from "./step.js";
 import { unplugName } from "./unplug.js";
@@ -148,6 +149,7 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     nowMs: later(world, signal.atMs),
     vms: new Map(world.vms).set(signal.vm, status),
     portsInFlight: landInFlight(world.portsInFlight, signal.vm, status),
+    shunnedPorts: liftSeen(world.shunnedPorts, signal.vm, status),
   };
   return learning({
     ...next,
@@ -189,7 +191,9 @@ function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-d
       : world.vms;
   const unplugs = new Map(world.unplugs);
   unplugs.delete(pairKey(signal.vm, signal.id));
-  return { ...next, vms, unplugs, holds: hold === null ? world.holds : [...world.holds, hold] };
+  const shunnedPorts = liftOccupied(world.shunnedPorts, signal.vm);
+  const holds = hold === null ? world.holds : [...world.holds, hold];
+  return { ...next, vms, unplugs, shunnedPorts, holds };
 }
 
 function onLeasesWritten(world: World, written: readonly Lease[]): World {
@@ -223,8 +227,12 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
       return { ...next, unplugs: asked, backoffs: noteFailure(next, step, outcome) };
     }
     case "refused":
-    case "failed":
-      return { ...next, backoffs: noteFailure(next, step, outcome) };
+    case "failed": {
+      const shunnedPorts = noteShunned(next, step, outcome);
+      return shunnedPorts === null
+        ? { ...next, backoffs: noteFailure(next, step, outcome) }
+        : { ...next, shunnedPorts };
+    }
     default:
       return unreachable(outcome);
   }

@@ -42,7 +42,7 @@ function stage(...answers: readonly Outcome[]) {
 
 describe("attaching a unit", () => {
   it("takes back what went in when a later one is refused", async () => {
-    const refused: Outcome = { kind: "refused", reason: "node-access", detail: "", isWorthRetrying: true };
+    const refused: Outcome = { kind: "refused", reason: "node-access", detail: "" };
     const { asked, tools } = stage({ kind: "done" }, refused);
     expect((await attachUnit(step, tools)).outcome).toBe(refused);
     expect(asked).toEqual([`attach ${sound}`, `attach ${gpu}`, `detach ${sound}`, "look"]);

@@ -1,0 +1,48 @@
+/**
+ * How much memory a QEMU process has to be allowed to lock: vfio pins the whole guest, and what lies beside its memory
+ * (facts.md 8). Compared before any driver is touched.
+ */
+import type { VmView } from "./vm.js";
+
+const KIB = 1024;
+/** pc.bios, pc.rom and the second view of the BIOS below 1 MiB: what the smallest machine pins beside its memory. */
+const LEAST_MARGIN = 512 * KIB;
+/** For video memory, device ROMs and what the measured machines did not have; libvirt adds as much. */
+const AMPLE_MARGIN = 1024 * KIB * KIB;
+
+/** What is too little. */
+export interface MemlockShortage {
+  readonly limitBytes: number;
+  /** The least that can do. */
+  readonly neededBytes: number;
+}
+
+/**
+ * How the limit of a VM's process falls short; `null` when it does not, or that is not known. Once a device is in, the
+ * memory is pinned, and further ones take none.
+ */
+export function memlockShortage({ process, memoryBytes, attached }: VmView): MemlockShortage | null {
+  if (process === null || memoryBytes === null || attached.length > 0) {
+    return null;
+  }
+  const { canLockAnyMemory, memlockBytes } = process;
+  const neededBytes = memoryBytes + LEAST_MARGIN;
+  return canLockAnyMemory || memlockBytes === null || memlockBytes >= neededBytes
+    ? null
+    : { limitBytes: memlockBytes, neededBytes };
+}
+
+/** The same, where QEMU has refused a device for it: then it needs more than it has, whatever was reckoned. */
+export function refusedMemlock({ process, memoryBytes }: VmView): MemlockShortage | null {
+  const limitBytes = process?.memlockBytes ?? null;
+  return limitBytes === null
+    ? null
+    : { limitBytes, neededBytes: Math.max(limitBytes + 1, (memoryBytes ?? 0) + LEAST_MARGIN) };
+}
+
+/** The limit to raise the process to; `null` when it has as much, or what the guest needs is not known. */
+export function raisedMemlock({ process, memoryBytes }: VmView): number | null {
+  const bytes = memoryBytes === null ? null : memoryBytes + AMPLE_MARGIN;
+  const limitBytes = process?.memlockBytes ?? null;
+  return bytes === null || limitBytes === null || limitBytes >= bytes ? null : bytes;
+}

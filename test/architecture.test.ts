@@ -33,7 +33,10 @@ const house: Readonly<Record<string, Rule>> = {
   qemu: {
     rooms: ["base", "core", "qmp"],
     node: ["timers", "timers/promises", "fs", "fs/promises", "path"],
-    npm: { rxjs: ["qemu/link", "qemu/socket-watch"], chokidar: ["qemu/socket-watch"] },
+    npm: {
+      rxjs: ["qemu/link", "qemu/socket-watch", "qemu/socket-discovery"],
+      chokidar: ["qemu/socket-watch", "qemu/socket-discovery"],
+    },
   },
   config: {
     rooms: ["base", "core"],

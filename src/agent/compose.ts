@@ -11,6 +11,8 @@ import { serveControl } from "../control/server.js";
 import type { PciAddress } from "../core/address.js";
 import type { Device } from "../core/device.js";
 import { explain } from "../core/explain.js";
+import { isInUse, vmsWithNewsToCome } from "../core/news.js";
+import { planAll } from "../core/plan.js";
 import type { Policy } from "../core/policy.js";
 import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
@@ -99,7 +101,14 @@ export async function compose(parts: Ingredients): Promise<Composition> {
   });
   // A look may ask only later, when the agent is there and has a policy of its own.
   const eye = new HostEye(hostLook(parts, () => agent.world.policy ?? policy));
-  const links = new Links({ ...parts, warn: (message) => log.warn(message) }, policy);
+  const links = new Links(
+    {
+      ...parts,
+      isNeeded: (vm) => isInUse(agent.world, vm),
+      warn: (message) => log.warn(message),
+    },
+    policy,
+  );
   const agent = new Agent({
     scenes,
     now,
@@ -119,7 +128,13 @@ export async function compose(parts: Ingredients): Promise<Composition> {
       vm: (name) => links.hands(name),
     }),
     announce: chronicle.announceStep,
-    onTurn: chronicle.onTurn,
+    onTurn: (turn) => {
+      chronicle.onTurn(turn);
+      const { world } = turn;
+      if (world.policy?.vms.some((vm) => vm.monitor === "shared") === true) {
+        links.expectNewsOf(vmsWithNewsToCome(world, planAll(world, scenes.of(world)).held));
+      }
+    },
     onError: parts.onError,
   });
   const about = aboutAgent(edge, file.path);

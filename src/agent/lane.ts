@@ -32,6 +32,8 @@ export function createPass(deps: LaneDeps): (lane: string) => Promise<void> {
         return;
       }
       if (touchesHost(step)) {
+        deps.post(await visit(deps.tools, step));
+        // Told as soon as it is there: another lane's look may be newer a moment later.
         deps.post([await deps.tools.eye.look("step")]);
         const fresh = deps.tools.world();
         if (!isSame(step, plan(fresh, lane, scenes.of(fresh)).steps[0])) {
@@ -77,6 +79,16 @@ async function announcement(deps: LaneDeps, step: Step): Promise<Outcome | null>
     const { code, message } = error as AgentError;
     return { kind: "failed", code: code ?? "bug", detail: message };
   }
+}
+
+/**
+ * A look at a VM whose monitor is shared: what is known of it may be hours old, and no driver is touched before the VM is
+ * known to be ready (semantics.md 6).
+ */
+async function visit({ world, vm, now }: Tools, step: Step): Promise<readonly Signal[]> {
+  const isShared = world().policy?.vms.find(({ name }) => name === step.vm)?.monitor === "shared";
+  const status = isShared && step.kind !== "release" ? await vm(step.vm)?.look() : undefined;
+  return status === undefined ? [] : [{ kind: "vm-seen", atMs: now(), vm: step.vm, status }];
 }
 
 function touchesHost(step: Step): boolean {

@@ -1,15 +1,35 @@
 /**
- * One link per VM of the policy in force, and the hands that the steps use on it. A link lives from the policy that
- * names its VM to the one that does not, or names another socket; any other change leaves it alone.
+ * One link per VM, of the policy in force or found at the places of its patterns, and the hands that the steps use on it.
+ * A link lives for as long as its VM is one of these and is spoken to in the same way; any other change leaves it alone.
  */
 import { join } from "node:path";
-import { filter, finalize, from, map, mergeMap, type Observable, pairwise, startWith, takeUntil } from "rxjs";
+import {
+  combineLatest,
+  distinctUntilChanged,
+  filter,
+  finalize,
+  from,
+  map,
+  merge,
+  mergeMap,
+  type Observable,
+  pairwise,
+  scan,
+  share,
+  startWith,
+  switchMap,
+  takeUntil,
+} from "rxjs";
 import { messageOf } from "../base/error.js";
+import { type FoundVm, withFoundVms } from "../core/found-vms.js";
+import { listenerObjection } from "../core/listener.js";
 import type { Policy, VmSpec } from "../core/policy.js";
 import type { Signal } from "../core/signal.js";
-import { findSocketOwner } from "../host/process.js";
+import { findSocketOwner, isListening, isRunning } from "../host/process.js";
 import type { HostRoot } from "../host/root.js";
+import { uidOf } from "../host/users.js";
 import { linkVm, type VmLink } from "../qemu/link.js";
+import { discoverVms } from "../qemu/socket-discovery.js";
 import { openWireRecording } from "../qmp/recording.js";
 import type { WireTap } from "../qmp/wire.js";
 import type { ProcessEdge } from "./main.js";
@@ -20,11 +40,11 @@ interface LinkParts {
   readonly options: AgentOptions;
   readonly edge: ProcessEdge;
   readonly root: HostRoot;
+  /** Whether a VM of a pattern stays although its socket is gone. */
+  readonly isNeeded: (vm: string) => boolean;
   /** Is told of what does not keep a link from working. */
   readonly warn: (message: string) => void;
 }
-
-type VmPlace = Pick<VmSpec, "name" | "qmp">;
 
 export class Links {
   readonly #parts: LinkParts;
@@ -60,18 +80,46 @@ export class Links {
 
   /** What the VMs tell. `policies$` is listened to more than once, so it must not repeat itself to each listener. */
   follow(policies$: Observable<Policy>): Observable<Signal> {
-    const places$ = policies$.pipe(map((policy) => policy.vms));
-    return places$.pipe(
-      startWith<readonly VmPlace[]>([]),
+    const found$ = this.#discover(policies$).pipe(share());
+    const places$ = combineLatest([policies$, found$.pipe(startWith<readonly FoundVm[]>([]))]).pipe(
+      map(([policy, found]) => withFoundVms(policy, found).vms),
+      share(),
+    );
+    const links$ = places$.pipe(
+      startWith<readonly VmSpec[]>([]),
       pairwise(),
       mergeMap(([before, now]) => from(now.filter((place) => !isAmong(before, place)))),
       mergeMap((place) =>
         this.#keep(place).pipe(takeUntil(places$.pipe(filter((now) => !isAmong(now, place))))),
       ),
     );
+    // The world is told of a VM before the VM tells of itself.
+    const news$ = found$.pipe(map((found): Signal => ({ kind: "vms-found", found })));
+    return merge(news$, links$);
   }
 
-  #keep(place: VmPlace): Observable<Signal> {
+  /** Has the VMs visited that somebody waits for. */
+  expectNewsOf(vms: ReadonlySet<string>): void {
+    for (const [name, link] of this.#open) {
+      link.expectNews(vms.has(name));
+    }
+  }
+
+  /** What is there, and what was there before and is still needed: a VM that ends takes its socket with it. */
+  #discover(policies$: Observable<Policy>): Observable<readonly FoundVm[]> {
+    return policies$.pipe(
+      map((policy) => policy.vmPatterns.map(({ qmp }) => qmp)),
+      distinctUntilChanged((a, b) => a.join("\n") === b.join("\n")),
+      switchMap(discoverVms),
+      scan((before: readonly FoundVm[], there) => {
+        const names = new Set(there.map(({ name }) => name));
+        const kept = before.filter(({ name }) => !names.has(name) && this.#parts.isNeeded(name));
+        return [...there, ...kept];
+      }, []),
+    );
+  }
+
+  #keep(place: VmSpec): Observable<Signal> {
     const { name } = place;
     const link = this.#prepared.get(keyOf(place)) ?? this.#link(place, this.#recordIfPossible(place));
     this.#open.set(name, link);
@@ -84,18 +132,22 @@ export class Links {
     );
   }
 
-  #link({ name, qmp }: VmPlace, onWire: WireTap | undefined): VmLink {
+  #link({ name, qmp, monitor, listener }: VmSpec, onWire: WireTap | undefined): VmLink {
     const { root, edge } = this.#parts;
     return linkVm({
       name,
       path: qmp,
+      monitor,
       findProcess: (path) => findSocketOwner(root, path),
+      isRunning: (process) => isRunning(root, process),
+      isListening: (process, path) => isListening(root, process, path),
+      objection: listener && ((process) => listenerObjection(listener, process, uidOf(root, listener.user))),
       now: edge.now,
       onWire,
     });
   }
 
-  #record({ name, qmp }: VmPlace): WireTap | undefined {
+  #record({ name, qmp }: VmSpec): WireTap | undefined {
     const { traceDir } = this.#parts.options;
     if (traceDir === null) {
       return undefined;
@@ -106,7 +158,7 @@ export class Links {
   }
 
   /** An agent that runs does not end for a recording. */
-  #recordIfPossible(place: VmPlace): WireTap | undefined {
+  #recordIfPossible(place: VmSpec): WireTap | undefined {
     try {
       return this.#record(place);
     } catch (error) {
@@ -116,10 +168,11 @@ export class Links {
   }
 }
 
-function keyOf({ name, qmp }: VmPlace): string {
-  return `${name} ${qmp}`;
+/** What a link is made of: another one of these is another link. */
+function keyOf({ name, qmp, monitor, listener }: VmSpec): string {
+  return JSON.stringify([name, qmp, monitor, listener]);
 }
 
-function isAmong(places: readonly VmPlace[], wanted: VmPlace): boolean {
+function isAmong(places: readonly VmSpec[], wanted: VmSpec): boolean {
   return places.some((place) => keyOf(place) === keyOf(wanted));
 }

@@ -79,7 +79,7 @@ function narrateSignal(turn: Turn, signal: Signal): AuditEntry[] {
   const atMs = turn.world.nowMs;
   switch (signal.kind) {
     case "policy-loaded":
-      return [policyLoaded(turn, signal.policy)];
+      return [policyLoaded(turn, turn.world.policy ?? signal.policy)];
     case "policy-refused": {
       const what = "the file is refused; the last good policy stays";
       const why = signal.reasons.join("; ");

@@ -151,7 +151,9 @@ function portOf(id: string, index: number): SimPort {
 export function stagedPolicy(policy: Policy, socketOf: (vm: string) => string): Policy {
   return {
     ...policy,
-    vms: policy.vms.map((vm) => ({ ...vm, qmp: socketOf(vm.name) })),
+    // Those that a rule names are in the list already; none is looked for on this machine.
+    vmPatterns: [],
+    vms: policy.vms.map(({ pattern: _, listener: __, ...vm }) => ({ ...vm, qmp: socketOf(vm.name) })),
     sources: { udevadm: false, udevDatabase: false, sysfsPolling: false, rescanMs: null },
   };
 }

@@ -33,7 +33,7 @@ export function renderStatus(status: StatusResponse): string[] {
     ),
     "",
     ...renderTable(["VM", "STATE", "PORTS", "DEVICES", "REASON"], status.vms.map(vmRow)),
-    ...remarkLines(status.vms.flatMap(({ remarks = [] }) => remarks)),
+    ...status.vms.flatMap(renderVmNotes),
     "",
     ...renderTable(
       ["ADDRESS", "ID", "CLASS", "DRIVER", "IOMMU GROUP", "VM", "STATE", "WHY"],
@@ -66,6 +66,23 @@ function renderPolicy(policy: StatusResponse["policy"]): string[] {
     ...(refused === null ? [] : [`the file as it is since ${refused.at} is refused: this policy stays`]),
     ...(refused?.reasons ?? []).map((reason) => `  ${reason}`),
   ].map(printable);
+}
+
+/** What the table has no room for: how a VM's monitor is used, what went wrong last, and what is to be said of it. */
+function renderVmNotes({
+  name,
+  monitor,
+  socket,
+  lastError,
+  remarks = [],
+}: StatusResponse["vms"][number]): string[] {
+  return [
+    ...[
+      ...(monitor === "shared" ? [`${name}: others use its monitor ${socket}, so it is only visited`] : []),
+      ...(lastError ? [`${name}: last error at ${lastError.at}: ${lastError.message}`] : []),
+    ].map(printable),
+    ...remarkLines(remarks),
+  ];
 }
 
 function vmRow(vm: StatusResponse["vms"][number]): string[] {

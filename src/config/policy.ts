@@ -1,16 +1,16 @@
 /**
  * From what the file says to the policy: names that must agree, sockets that must differ, selectors compiled.
  */
-import { posix } from "node:path";
 import { err, ok, type Result } from "../base/result.js";
-import type { Policy, Rule, VmSpec } from "../core/policy.js";
+import { withFoundVms } from "../core/found-vms.js";
+import type { Policy, Rule } from "../core/policy.js";
 import { Complaints } from "./complaints.js";
 import type { ConfigDocument } from "./document.js";
 import type { Finding } from "./issue.js";
-import { presentOf } from "./present.js";
 import { ruleOf } from "./rule.js";
 import type { ConfigFile } from "./schema.js";
 import { compileAllAt } from "./selection.js";
+import { vmsOfFile } from "./vm.js";
 
 /** A policy, and what may not mean what it says. */
 export interface Built {
@@ -25,7 +25,9 @@ export function buildPolicy(
   version: string,
 ): Result<Built, readonly Finding[]> {
   const complaints = new Complaints(document);
-  refuseRepetitions(file, complaints);
+  const vms = vmsOfFile(file, complaints);
+  const ruleNames = file.rules.map((rule) => rule.name);
+  complaints.refuseRepeated(ruleNames, ["rules"], ["name"], "another rule has this name");
   const rules: readonly Rule[] = file.rules.flatMap((_, index) => ruleOf(index, file, complaints) ?? []);
   const never = compileAllAt(file.never, ["never"], complaints);
   const allow = compileAllAt(file.allow, ["allow"], complaints);
@@ -38,7 +40,7 @@ export function buildPolicy(
   }
   const { limits, sources } = file;
   const policy: Policy = {
-    vms: file.vms.map((vm): VmSpec => presentOf(vm)),
+    ...vms,
     rules,
     never,
     allow: file.allow === undefined ? null : allow,
@@ -53,17 +55,5 @@ export function buildPolicy(
     },
     version,
   };
-  return ok({ policy, remarks: complaints.remarks });
-}
-
-function refuseRepetitions({ vms, rules }: ConfigFile, complaints: Complaints): void {
-  const names = vms.map((vm) => vm.name);
-  complaints.refuseRepeated(names, ["vms"], ["name"], "another VM has this name");
-  const ruleNames = rules.map((rule) => rule.name);
-  complaints.refuseRepeated(ruleNames, ["rules"], ["name"], "another rule has this name");
-  const sockets = vms.map((vm) => posix.normalize(vm.qmp));
-  complaints.refuseRepeated(sockets, ["vms"], ["qmp"], "another VM has this socket");
-  for (const [index, { ports }] of vms.entries()) {
-    complaints.refuseRepeated(ports ?? [], ["vms", index, "ports"], [], "this port is in the list already");
-  }
+  return ok({ policy: withFoundVms(policy, []), remarks: complaints.remarks });
 }

@@ -1,6 +1,7 @@
 /**
  * One rule of the file as core knows it: the keys of its mode, and nothing that contradicts them.
  */
+import { isVmName } from "../core/found-vms.js";
 import { type RULE_MODES, type Rule, vmsOf } from "../core/policy.js";
 import type { Complaints, KnownNames, Path } from "./complaints.js";
 import { groupingOf } from "./rule-group.js";
@@ -8,6 +9,7 @@ import { selectionOf } from "./rule-select.js";
 import { hasExactPath, traitsOf } from "./rule-traits.js";
 import type { ConfigFile } from "./schema.js";
 import { compileRule } from "./selection.js";
+import { isPattern } from "./vm.js";
 
 type RawRule = ConfigFile["rules"][number];
 type Mode = (typeof RULE_MODES)[number];
@@ -80,7 +82,7 @@ function refuseKeysOfOtherModes(raw: RawRule, path: Path, complaints: Complaints
 function refuseStrayVms(raw: RawRule, path: Path, file: ConfigFile, complaints: Complaints): void {
   const known: KnownNames = {
     noun: "VM",
-    names: file.vms.map((vm) => vm.name),
+    names: file.vms.flatMap((vm) => vm.name ?? []),
     hint: "add it to vms, or name one that is there",
   };
   const named: (readonly [Path, string | undefined])[] = [
@@ -93,8 +95,10 @@ function refuseStrayVms(raw: RawRule, path: Path, file: ConfigFile, complaints: 
         : ([["vms", index, "vm"], target.vm] as const),
     ),
   ];
+  // With a pattern any VM may come. What no VM can be called is refused all the same.
+  const isOpen = (vm: string) => file.vms.some(isPattern) && isVmName(vm);
   for (const [place, vm] of named) {
-    if (vm !== undefined) {
+    if (vm !== undefined && !isOpen(vm)) {
       complaints.refuseStray([...path, ...place], vm, known);
     }
   }
@@ -107,7 +111,11 @@ function remarkOnPort(raw: RawRule, rule: Rule, path: Path, file: ConfigFile, co
   }
   const place = [...path, "port"];
   const without = file.vms.find(
-    (vm) => vmsOf(rule).includes(vm.name) && vm.ports !== undefined && !vm.ports.includes(port),
+    (vm) =>
+      vm.name !== undefined &&
+      vmsOf(rule).includes(vm.name) &&
+      vm.ports !== undefined &&
+      !vm.ports.includes(port),
   );
   if (without !== undefined) {
     const known = without.ports?.join(", ");

@@ -5,6 +5,7 @@
  * JSON id written as a number has already lost its zeros.
  */
 import { z } from "zod";
+import { compilePattern } from "../core/pattern.js";
 
 /** Bytes of a unix socket path (sun_path less its end); Node would cut a longer one silently. */
 const LONGEST_SOCKET_PATH = 107;
@@ -22,11 +23,23 @@ const HEX_ID_EXPECTED = "expected four hex digits, such as 10de";
 const SERIAL_EXPECTED = "expected a serial number as lspci -v shows it, such as 00-11-22-ff-ff-33-44-55";
 const QEMU_ID_EXPECTED =
   "expected an id of QEMU: letters, digits, '.', '_' and '-', beginning with a letter, at most 128";
+const USER_EXPECTED = "expected the name or number of a user, such as microvm";
+const PROGRAM_EXPECTED = "expected a program, such as /usr/bin/qemu-system-x86_64 or qemu-system-*";
 const PROPERTY_EXPECTED =
   "expected one word of letters, digits and . _ : + / @ % = -, without blanks, commas and wildcards";
 
 /** A VM or rule name (semantics.md 1). */
 export const name = z.string({ error: NAME_EXPECTED }).regex(NAME, { error: NAME_EXPECTED });
+
+/** A user of the host, by name (as useradd(8) allows it) or number. */
+export const userName = z
+  .string({ error: USER_EXPECTED })
+  .regex(/^(?:\d{1,10}|[A-Za-z_][A-Za-z0-9_.-]{0,31})$/, { error: USER_EXPECTED });
+
+/** A pattern over the program of a process. */
+export const executablePattern = z
+  .string({ error: PROGRAM_EXPECTED })
+  .refine((text) => compilePattern(text).ok, { error: PROGRAM_EXPECTED });
 
 /** The path of a QMP socket. */
 export const socketPath = z

@@ -5,7 +5,18 @@
  * policy.ts and rule.ts. Unknown keys are errors.
  */
 import { z } from "zod";
-import { duration, flag, integer, name, qemuId, socketPath } from "./scalars.js";
+import { MONITOR_CHOICES } from "../core/policy.js";
+import {
+  choice,
+  duration,
+  executablePattern,
+  flag,
+  integer,
+  name,
+  qemuId,
+  socketPath,
+  userName,
+} from "./scalars.js";
 import { rule } from "./schema-rule.js";
 import { selectors } from "./schema-selector.js";
 
@@ -16,8 +27,21 @@ const MACHINE_EXPECTED = "expected a machine family, such as q35 or microvm";
 
 const vm = z.strictObject(
   {
-    name,
-    qmp: socketPath.describe("Path of a QMP socket (unix) that QEMU listens on for pciplug alone"),
+    name: name.optional(),
+    qmp: socketPath.describe(
+      "Path of the QMP socket (unix) that QEMU listens on; with {vm} in it, of the sockets of many VMs",
+    ),
+    monitor: choice(MONITOR_CHOICES)
+      .optional()
+      .describe("dedicated: the socket is for pciplug alone; shared: others use it, pciplug only visits it"),
+    user: userName
+      .optional()
+      .describe("The user that QEMU runs as; nothing is said to anybody else's socket"),
+    executable: executablePattern
+      .optional()
+      .describe(
+        "Pattern over the path (or, without a slash, the file name) of the program that has to listen",
+      ),
     numaNode: integer(0, MOST_NUMA_NODES - 1)
       .optional()
       .describe("The NUMA node it lives on, for rules that prefer close devices"),

@@ -3,7 +3,7 @@
  * Versioned; keys are only ever added within a version, and a client passes over keys that it does not know.
  */
 import { z } from "zod";
-import { RULE_MODES, SOURCE_NAMES } from "../core/policy.js";
+import { MONITOR_CHOICES, RULE_MODES, SOURCE_NAMES } from "../core/policy.js";
 
 const attached = z.object({
   /** The host's address; `null` for a device that is not passed through from an address. */
@@ -33,6 +33,28 @@ export const vm = z.object({
   ports: z.object({ free: z.number(), plugged: z.number(), unusable: z.number() }).optional(),
   remarks: z.array(remark).readonly().exactOptional(),
   attached: z.array(attached).readonly(),
+});
+
+/** A VM with what the running agent knows of it; agents older than these keys leave them out. */
+const vmStatus = vm.extend({
+  /** Path of its QMP socket. */
+  socket: z.string().optional(),
+  monitor: z.enum(MONITOR_CHOICES).optional(),
+  /** The path with `{vm}` that it comes from. */
+  pattern: z.string().optional(),
+  process: z
+    .object({
+      pid: z.number(),
+      uid: z.number(),
+      gid: z.number(),
+      /** `null`: no limit. */
+      memlockBytes: z.number().nullable(),
+      executable: z.string().nullable(),
+      cgroup: z.string().nullable(),
+    })
+    .optional(),
+  /** What went wrong last, also when all is well again. */
+  lastError: z.object({ at: z.string(), message: z.string() }).nullish(),
 });
 
 const device = z.object({
@@ -107,7 +129,7 @@ export const statusResponse = z.object({
       z.object({ name: z.enum(SOURCE_NAMES), state: z.enum(["up", "missing", "off"]), detail: z.string() }),
     )
     .readonly(),
-  vms: z.array(vm).readonly(),
+  vms: z.array(vmStatus).readonly(),
   devices: z.array(device).readonly(),
 });
 

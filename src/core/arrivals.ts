@@ -10,7 +10,7 @@ import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
 import { termsNow } from "./lost.js";
 import { raisedMemlock } from "./memlock.js";
-import { isOurs, isVmTransparent } from "./occupancy.js";
+import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { choosePorts, type Place } from "./port-choice.js";
 import { unansweredPortOf } from "./ports-in-flight.js";
 import { retryHeld, vmObjection } from "./readiness.js";
@@ -116,7 +116,11 @@ function unitObjection(scene: Scene, unit: Unit, missing: readonly PciAddress[])
       return reason;
     }
   }
-  return vmObjection(unit.vm, vmStatus(scene.world, unit.vm), 0) ?? wayBackObjection(scene, unit);
+  return (
+    groupObjection(scene.world, scene.taken, unit.iommuGroup, unit.vm) ??
+    vmObjection(unit.vm, vmStatus(scene.world, unit.vm), 0) ??
+    wayBackObjection(scene, unit)
+  );
 }
 
 /** A card of which a part is on its way out of the VM again waits until that is over. */

@@ -7,7 +7,7 @@ import { isInQuarantine } from "./eligibility.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, isSameTerms, type Lease } from "./lease.js";
 import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
-import { isOurs, isVmTransparent, occupantOfGroup } from "./occupancy.js";
+import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
 import { isOnItsWayBack, slotMatesOf } from "./slot-mates.js";
@@ -169,10 +169,10 @@ function releaseMove(scene: Scene, lease: Lease): Move[] {
   if (why === null) {
     return [];
   }
-  const sibling =
-    typeof device.iommuGroup === "number" ? occupantOfGroup(world, taken, device.iommuGroup) : undefined;
-  if (sibling !== undefined) {
-    return held({ kind: "in-vm-elsewhere", vm: `${sibling.vm} (its IOMMU group)` });
+  const { iommuGroup } = device;
+  const busy = typeof iommuGroup === "number" ? groupObjection(world, taken, iommuGroup, null) : null;
+  if (busy !== null) {
+    return held(busy);
   }
   const rest = retryHeld(world, "leave", vm, address);
   if (rest !== null) {

@@ -93,6 +93,8 @@ export type HeldReason =
   | { readonly kind: "foreign"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "leased-elsewhere"; readonly vm: string }
   | { readonly kind: "in-vm-elsewhere"; readonly vm: string }
+  /** Another member of its IOMMU group is still in that VM. */
+  | { readonly kind: "iommu-group-in-vm"; readonly vm: string; readonly member: PciAddress }
   | { readonly kind: "hold"; readonly cause: "ejected-by-guest" | "driver-changed"; readonly detail: string }
   | {
       readonly kind: "backing-off";
@@ -243,6 +245,8 @@ function describeMoment(reason: Moment): string {
       return `waiting for ${reason.vm} to give it back`;
     case "in-vm-elsewhere":
       return `in use by ${reason.vm}`;
+    case "iommu-group-in-vm":
+      return `${reason.member} of its IOMMU group is in ${reason.vm}`;
     case "hold":
       return `on hold: ${reason.detail}`;
     case "backing-off":

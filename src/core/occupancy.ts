@@ -2,6 +2,7 @@
  * Where devices are right now, read from what QEMU itself listed, and whose they are (semantics.md 5).
  */
 import { type PciAddress, QEMU_ID_PREFIX } from "./address.js";
+import type { HeldReason } from "./held.js";
 import { isLeaseOf } from "./lease.js";
 import type { Attached } from "./vm.js";
 import { vmStatus, type World } from "./world.js";
@@ -55,16 +56,17 @@ export function isVmTransparent(world: World, vm: string): boolean {
   return status.kind === "up" || status.kind === "absent";
 }
 
-/** The member of an IOMMU group that a VM has at this moment; `undefined` when none has. */
-export function occupantOfGroup(
+/** Why an IOMMU group waits: a VM (another one than `except`) has a member of it; `null` when none has. */
+export function groupObjection(
   world: World,
   taken: ReadonlyMap<PciAddress, Occupant>,
   iommuGroup: number,
-): Occupant | undefined {
-  for (const [address, occupant] of taken) {
-    if (world.devices.get(address)?.iommuGroup === iommuGroup) {
-      return occupant;
+  except: string | null,
+): HeldReason | null {
+  for (const [member, { vm }] of taken) {
+    if (vm !== except && world.devices.get(member)?.iommuGroup === iommuGroup) {
+      return { kind: "iommu-group-in-vm", vm, member };
     }
   }
-  return undefined;
+  return null;
 }

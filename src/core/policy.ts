@@ -3,11 +3,22 @@
  */
 import type { Selector } from "./selector.js";
 
-/** A virtual machine of the operator's file. */
-export interface VmSpec {
-  readonly name: string;
-  /** Path of its QMP socket (unix). */
-  readonly qmp: string;
+export const MONITOR_CHOICES = ["dedicated", "shared"] as const;
+/** `dedicated`: the monitor is ours, a connection stays. `shared`: others use it, we only visit it (design.md 6). */
+export type MonitorUse = (typeof MONITOR_CHOICES)[number];
+
+/** Who has to listen on a QMP socket before anything is said there (semantics.md 9). */
+export interface ExpectedListener {
+  /** Name or number of the user. */
+  readonly user: string;
+  /** Pattern over the whole path of the program, or, without a slash, over its file name. */
+  readonly executable: string;
+}
+
+/** What an entry under `vms` says of each VM that it stands for. */
+interface VmTraits {
+  readonly monitor?: MonitorUse;
+  readonly listener?: ExpectedListener;
   /** The NUMA node that it lives on, for rules that prefer close devices (semantics.md 4). */
   readonly numaNode?: number;
   /** Bus names of its hot-plug ports, for arguments that are resolved before it starts. */
@@ -16,6 +27,21 @@ export interface VmSpec {
   readonly machine?: string;
   /** Whether we may raise RLIMIT_MEMLOCK of its process where its first device needs that; absent: no. */
   readonly raiseMemlock?: boolean;
+}
+
+/** A virtual machine of the operator's file. */
+export interface VmSpec extends VmTraits {
+  readonly name: string;
+  /** Path of its QMP socket (unix). */
+  readonly qmp: string;
+  /** The `qmp` of the entry that it comes from, where that has `{vm}` in it. */
+  readonly pattern?: string;
+}
+
+/** An entry for every VM whose socket is at such a path (semantics.md 9). */
+export interface VmPattern extends VmTraits {
+  /** Path of the QMP sockets, with `{vm}` once where the VM's name stands. */
+  readonly qmp: string;
 }
 
 export const RULE_MODES = ["batch", "select", "group"] as const;
@@ -221,7 +247,10 @@ export interface SourceSettings {
 
 /** The whole of the operator's file, checked. */
 export interface Policy {
+  /** Those of the file, and those that its patterns stand for as far as they are known (see core/found-vms.ts). */
   readonly vms: readonly VmSpec[];
+  /** In file order. */
+  readonly vmPatterns: readonly VmPattern[];
   /** In file order. */
   readonly rules: readonly Rule[];
   /** Devices that nobody gets, whatever a rule says. */

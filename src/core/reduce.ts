@@ -11,10 +11,10 @@ import { asLent, type Lease } from "./lease.js";
 import { learnPorts } from "./port-preference.js";
 import { landInFlight, noteInFlight, settleInFlight } from "./ports-in-flight.js";
 import { isSameDma, isSameProtection } from "./protection.js";
-import { adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
+import { adoptFoundVms, adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import { liftOccupied, liftSeen, noteShunned } from "./shunned-ports.js";
 import type { Signal } from "./signal.js";
-import type { Step, StepOf } from "./step.js";
+import { addressesOf, type Step, type StepOf } from "./step.js";
 import { unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
@@ -56,6 +56,8 @@ function next(world: World, signal: Signal): World {
       return onHostSeen(world, signal);
     case "source-changed":
       return { ...world, sources: new Map(world.sources).set(signal.name, signal.state) };
+    case "vms-found":
+      return adoptFoundVms(world, signal.found);
     case "vm-seen":
       return onVmSeen(world, signal);
     case "device-deleted":
@@ -155,6 +157,7 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     ...next,
     holds: endHolds(next, next.holds),
     unplugs: pendingUnplugs(next, signal.vm),
+    vmErrors: status.kind === "unreachable" ? withError(next, signal.vm, status.reason) : next.vmErrors,
   });
 }
 
@@ -223,15 +226,18 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
       return next;
     case "timed-out": {
       // The request may have arrived: a deletion that follows is our doing.
-      const asked = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
-      return { ...next, unplugs: asked, backoffs: noteFailure(next, step, outcome) };
+      const unplugs = step.kind === "detach" ? noteUnplug(next, step) : next.unplugs;
+      const noted = { ...next, unplugs, backoffs: noteFailure(next, step, outcome) };
+      return noteStepError(noted, step, outcome.detail);
     }
     case "refused":
     case "failed": {
       const shunnedPorts = noteShunned(next, step, outcome);
-      return shunnedPorts === null
-        ? { ...next, backoffs: noteFailure(next, step, outcome) }
-        : { ...next, shunnedPorts };
+      const noted =
+        shunnedPorts === null
+          ? { ...next, backoffs: noteFailure(next, step, outcome) }
+          : { ...next, shunnedPorts };
+      return noteStepError(noted, step, outcome.detail);
     }
     default:
       return unreachable(outcome);
@@ -247,6 +253,20 @@ function noteMates(world: World, step: StepOf<"detach">): World["unplugs"] {
     (unplugs, { id, address }) => noteUnplug({ ...world, unplugs }, { ...step, id, address }),
     world.unplugs,
   );
+}
+
+/** Only what moves devices in or out of the VM is about the VM; the rest is about the host. */
+function noteStepError(world: World, step: Step, detail: string): World {
+  return step.kind === "attach" || step.kind === "detach"
+    ? {
+        ...world,
+        vmErrors: withError(world, step.vm, `${step.kind} ${addressesOf(step).join(" ")}: ${detail}`),
+      }
+    : world;
+}
+
+function withError(world: World, vm: string, message: string): World["vmErrors"] {
+  return new Map(world.vmErrors).set(vm, { atMs: world.nowMs, message });
 }
 
 function noteUnplug(world: World, step: StepOf<"detach">): World["unplugs"] {

@@ -8,14 +8,14 @@ import { isOnVfio } from "./device.js";
 import { describeHeld, type Held, type HeldReason } from "./held.js";
 import { isOurs } from "./occupancy.js";
 import { planAll } from "./plan.js";
-import type { SourceName } from "./policy.js";
+import type { MonitorUse, SourceName, VmSpec } from "./policy.js";
 import { remarksOn, type VmRemark } from "./remarks.js";
 import { type RuleReport, reportRules } from "./rule-report.js";
 import { type Scene, setScene } from "./scene.js";
 import { withShunned } from "./shunned-ports.js";
 import type { SourceState } from "./signal.js";
 import { addressesOf, type Step } from "./step.js";
-import type { VmStatus } from "./vm.js";
+import type { VmProcess, VmStatus } from "./vm.js";
 import type { World } from "./world.js";
 
 export interface PlanReport {
@@ -206,6 +206,19 @@ function deviceState(scene: Scene, address: PciAddress, isHeld: boolean): Device
   return isHeld ? "held" : "waiting";
 }
 
+/** A VM with what the running agent knows of it beyond the last look. */
+export interface VmStatusReport extends VmReport {
+  /** Path of its QMP socket. */
+  readonly socket: string;
+  readonly monitor: MonitorUse;
+  /** The path with `{vm}` that it comes from; left out for a VM that has an entry of its own. */
+  readonly pattern?: string;
+  /** What QEMU runs as; left out while that is not known. */
+  readonly process?: Pick<VmProcess, "pid" | "uid" | "gid" | "memlockBytes" | "executable" | "cgroup">;
+  /** What went wrong last, also when all is well again; `null`: nothing since the agent started. */
+  readonly lastError: { readonly at: string; readonly message: string } | null;
+}
+
 export interface StatusReport {
   readonly schema: "pciplug-status/1";
   readonly agent: {
@@ -230,7 +243,7 @@ export interface StatusReport {
     readonly state: SourceState["kind"];
     readonly detail: string;
   }[];
-  readonly vms: readonly VmReport[];
+  readonly vms: readonly VmStatusReport[];
   readonly devices: readonly DeviceReport[];
 }
 
@@ -250,9 +263,27 @@ export function reportStatus(world: World, about: AgentFacts, scene: Scene = set
     agent: { version, pid, startedAt, bootId: world.bootId, mode: world.mode },
     policy: reportPolicy(world, about),
     sources: [...world.sources].map(([name, { kind, detail }]) => ({ name, state: kind, detail })),
-    vms: (world.policy?.vms ?? []).map((vm) => reportVm(world, vm.name)),
+    vms: (world.policy?.vms ?? []).map((vm) => reportVmStatus(world, vm, about)),
     devices: reportDevices(world, scene),
   };
+}
+
+function reportVmStatus(world: World, vm: VmSpec, { wallTimeOf }: AgentFacts): VmStatusReport {
+  const status = world.vms.get(vm.name);
+  const found = status?.kind === "up" ? status.view.process : null;
+  const error = world.vmErrors.get(vm.name);
+  return {
+    ...reportVm(world, vm.name),
+    socket: vm.qmp,
+    monitor: vm.monitor ?? "dedicated",
+    ...(vm.pattern === undefined ? {} : { pattern: vm.pattern }),
+    ...(found === null ? {} : { process: reportProcess(found) }),
+    lastError: error === undefined ? null : { at: wallTimeOf(error.atMs), message: error.message },
+  };
+}
+
+function reportProcess({ pid, uid, gid, memlockBytes, executable, cgroup }: VmProcess) {
+  return { pid, uid, gid, memlockBytes, executable, cgroup };
 }
 
 function reportPolicy(world: World, { file, wallTimeOf }: AgentFacts): StatusReport["policy"] {

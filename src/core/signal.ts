@@ -4,6 +4,7 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import type { FoundVm } from "./found-vms.js";
 import type { Intents, Quarantine } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { Policy, SourceName } from "./policy.js";
@@ -48,6 +49,8 @@ export type Signal =
       readonly dma: DmaSafety;
     }
   | { readonly kind: "source-changed"; readonly name: SourceName; readonly state: SourceState }
+  /** Which VMs there are at the places that the policy's patterns name: all of them, each time. */
+  | { readonly kind: "vms-found"; readonly found: readonly FoundVm[] }
   | { readonly kind: "vm-seen"; readonly atMs: number; readonly vm: string; readonly status: VmStatus }
   /** DEVICE_DELETED: QEMU has let go of a device. */
   | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }

@@ -5,6 +5,8 @@
 import type { PciAddress } from "./address.js";
 import { type Device, isOnVfio } from "./device.js";
 import type { Blocker, HeldReason } from "./held.js";
+import { isLeaseOf } from "./lease.js";
+import { termsNow } from "./lost.js";
 import type { Protection } from "./protection.js";
 import type { Situation } from "./situation.js";
 
@@ -54,6 +56,7 @@ export function splitGroup(question: GroupQuestion, situation: Situation): Group
   );
   const blockers: readonly Blocker[] = others
     .filter((device) => !companions.includes(device) && !bystanders.includes(device))
+    .filter((device) => !(isFree(device) && isParked(device, situation)))
     .map((device) => ({
       address: device.address,
       driver: device.driver ?? null,
@@ -92,4 +95,15 @@ function isIdle(device: Device, situation: Situation): boolean {
   return role === "companion"
     ? (device.lent?.driver ?? null) === null && (device.driver === null || isOnVfio(device))
     : device.driver === null && role === undefined;
+}
+
+/** Left on vfio-pci by a VM that has done with it (`release: vfio`): out of the host's reach, and nobody's way. */
+function isParked(device: Device, { world }: Situation): boolean {
+  const lease = world.leases.get(device.address);
+  return (
+    lease?.role === "claimed" &&
+    isLeaseOf(lease, device) &&
+    isOnVfio(device) &&
+    termsNow(world, lease).release === "vfio"
+  );
 }

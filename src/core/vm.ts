@@ -63,6 +63,10 @@ export interface VmProcess {
   readonly memlockBytes: number | null;
   /** Whether CAP_IPC_LOCK makes the limit void. */
   readonly canLockAnyMemory: boolean;
+  /** The program that it runs, from /proc/PID/exe; `null` when it cannot be read. */
+  readonly executable: string | null;
+  /** Its cgroup in the unified hierarchy, such as `/system.slice/microvm@a.service`; `null` when there is none. */
+  readonly cgroup: string | null;
 }
 
 /** A VM that answers. */

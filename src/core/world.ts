@@ -3,6 +3,7 @@
  */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
+import type { FoundVm } from "./found-vms.js";
 import { type Intents, NO_INTENTS } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
 import type { RefusalReason } from "./next-move.js";
@@ -52,6 +53,12 @@ export interface Backoff {
   readonly detail: string;
 }
 
+/** What went wrong with a VM, and when, in the clock of the world. */
+export interface VmError {
+  readonly atMs: number;
+  readonly message: string;
+}
+
 /** A file that was not taken; the last good policy stays. */
 export interface PolicyRefusal {
   readonly atMs: number;
@@ -79,6 +86,10 @@ export interface World {
   /** When the set of devices last changed, in the clock of the world; `null`: it is not waited for. */
   readonly inventoryMovedMs: number | null;
   readonly vms: ReadonlyMap<string, VmStatus>;
+  /** VMs at the places that the policy's patterns name; those that the policy in force has no use for count for nothing. */
+  readonly foundVms: readonly FoundVm[];
+  /** What went wrong last with a VM: it stays when all is well again. */
+  readonly vmErrors: ReadonlyMap<string, VmError>;
   readonly leases: ReadonlyMap<PciAddress, Lease>;
   readonly holds: readonly Hold[];
   readonly intents: Intents;
@@ -111,6 +122,8 @@ export const emptyWorld: World = {
   dma: { weaknesses: [] },
   inventoryMovedMs: null,
   vms: new Map(),
+  foundVms: [],
+  vmErrors: new Map(),
   leases: new Map(),
   holds: [],
   intents: NO_INTENTS,

@@ -22,9 +22,12 @@ const IPC_LOCK = 1n << 14n;
  */
 export async function findSocketOwner(root: HostRoot, socketPath: string): Promise<VmProcess | null> {
   const sockets = listeningSockets(root, basename(socketPath));
+  if (sockets.size === 0) {
+    return null;
+  }
   const pids = new Set<number>();
   await eachOpenFile(root, (pid, target) => {
-    const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+    const inode = inodeOf(target);
     const path = inode === undefined ? undefined : sockets.get(inode);
     // PID 1 keeps a copy of the sockets that it hands out.
     if (path !== undefined && pid !== 1 && isSamePath(root, pid, path, socketPath)) {
@@ -33,6 +36,24 @@ export async function findSocketOwner(root: HostRoot, socketPath: string): Promi
   });
   const [pid, ...others] = pids;
   return pid === undefined || others.length > 0 ? null : readProcess(root, pid);
+}
+
+/** Whether the process is still the one that was found: the same id, begun at the same moment. Reads one small file. */
+export function isRunning(root: HostRoot, { pid, startTicks }: VmProcess): boolean {
+  return startTicksOf(textOf(root.proc(pid, "stat"))) === startTicks;
+}
+
+/** Whether this very process listens on the socket. Looks at no other process. */
+export function isListening(root: HostRoot, process: VmProcess, socketPath: string): boolean {
+  const sockets = listeningSockets(root, basename(socketPath));
+  const { pid } = process;
+  return (
+    isRunning(root, process) &&
+    namesIn(root.proc(pid, "fd")).some((fd) => {
+      const path = sockets.get(inodeOf(linkOf(root.proc(pid, "fd", fd))) ?? "");
+      return path !== undefined && isSamePath(root, pid, path, socketPath);
+    })
+  );
 }
 
 /** Ids of the processes that have the node of an IOMMU group open, in order. */
@@ -59,6 +80,11 @@ function listeningSockets(root: HostRoot, name: string): ReadonlyMap<string, str
     }
   }
   return sockets;
+}
+
+/** The socket behind a descriptor. */
+function inodeOf(target: string): string | undefined {
+  return /^socket:\[(\d+)\]$/.exec(target)?.[1];
 }
 
 function isSamePath(root: HostRoot, pid: number, path: string, wanted: string): boolean {
@@ -109,6 +135,9 @@ function readProcess(root: HostRoot, pid: number): VmProcess | null {
     gid: Number(gid),
     memlockBytes: memlock === "unlimited" ? null : Number(memlock),
     canLockAnyMemory: (BigInt(`0x${capabilities}`) & IPC_LOCK) !== 0n,
+    // The kernel's word for a program that an upgrade has replaced meanwhile (proc_pid_exe(5)).
+    executable: linkOf(root.proc(pid, "exe")).replace(/ \(deleted\)$/, "") || null,
+    cgroup: /^0::(.+)$/m.exec(textOf(root.proc(pid, "cgroup")))?.[1] ?? null,
   };
 }
 

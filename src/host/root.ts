@@ -96,6 +96,11 @@ export class HostRoot {
     return this.#in("proc/net/unix");
   }
 
+  /** The host's own users. */
+  passwd(): string {
+    return this.#in("etc/passwd");
+  }
+
   processes(): string {
     return this.#in("proc");
   }

@@ -5,6 +5,7 @@
  * (facts.md 7). Everything else is "unreachable": what the VM holds is not known, so nothing of it may be touched.
  */
 import { AgentError, messageOf } from "../base/error.js";
+import type { Outcome } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
 
 /** The waits of a link, in milliseconds. */
@@ -26,6 +27,12 @@ export interface LinkTiming {
   readonly findProcessMs: number;
   /** How long after a plug the VM is looked at once more: by then a guest has given the BARs their addresses. */
   readonly guestMs: number;
+  /** The longest that a visit keeps a shared monitor, device_add aside, which QEMU does not interrupt for anybody. */
+  readonly visitMs: number;
+  /** First wait for the next visit while news is expected; doubles up to `longestRetryMs`. */
+  readonly newsMs: number;
+  /** Between two looks at whether the process behind a shared monitor still runs. */
+  readonly processMs: number;
 }
 
 export const DEFAULT_TIMING: LinkTiming = {
@@ -38,10 +45,27 @@ export const DEFAULT_TIMING: LinkTiming = {
   unplugWaitMs: 2_000,
   findProcessMs: 5_000,
   guestMs: 3_000,
+  visitMs: 2_000,
+  newsMs: 100,
+  processMs: 2_000,
 };
 
 /** A VM that could not be spoken to. */
 export type DownStatus = Extract<VmStatus, { kind: "absent" | "unreachable" }>;
+
+/** What a shared monitor that is in use says of its VM. */
+export const BUSY: DownStatus = {
+  kind: "unreachable",
+  code: "qmp.busy",
+  reason: "busy: another client has the monitor",
+};
+
+/** What a shared monitor says that greets nobody, though nobody else has it. */
+export const SILENT: DownStatus = {
+  kind: "unreachable",
+  code: "qmp.busy-or-silent",
+  reason: "QEMU greets nobody: it is stopped or hangs",
+};
 
 const NOBODY_THERE: ReadonlySet<string> = new Set(["qmp.absent", "qmp.refused"]);
 const MONITOR_BUSY = "qmp.busy-or-silent";
@@ -87,4 +111,22 @@ export function waitMs(status: DownStatus, plannedMs: number, timing: LinkTiming
 /** The wait after the next one. */
 export function nextWaitMs(plannedMs: number, timing: LinkTiming): number {
   return Math.min(plannedMs * 2, timing.longestRetryMs);
+}
+
+/** Whether the peer accepted and hung up. */
+export function isHangUp(status: DownStatus): boolean {
+  return status.kind === "unreachable" && status.code === "qmp.hung-up";
+}
+
+/** The status of a VM whose link was cut, until the next attempt says more. */
+export function lostStatus(before: VmStatus, path: string): VmStatus {
+  return before.kind === "up"
+    ? { kind: "unreachable", code: "qmp.disconnected", reason: `the link to ${path} was lost` }
+    : before;
+}
+
+/** The outcome of an order that could not be begun, such as `attach 0000:65:00.0 to build`. */
+export function notConnected(status: VmStatus, order: string): Outcome {
+  const why = "reason" in status ? status.reason : "not connected yet";
+  return { kind: "cancelled", detail: `cannot ${order}: ${why}` };
 }

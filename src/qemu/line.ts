@@ -7,11 +7,11 @@
  * - whatever is called comes back: with a value, within the deadlines of the session or of one attempt to connect.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { AgentError } from "../base/error.js";
 import type { PciAddress } from "../core/address.js";
+import type { MonitorUse } from "../core/policy.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Placement } from "../core/step.js";
-import type { VmProcess, VmStatus } from "../core/vm.js";
+import type { VmStatus } from "../core/vm.js";
 import { connectQmp, type QmpClient } from "../qmp/client.js";
 import type { WireTap } from "../qmp/wire.js";
 import {
@@ -20,25 +20,29 @@ import {
   type DownStatus,
   downStatusOf,
   greetingMs,
+  isHangUp,
   isSameNews,
   type LinkTiming,
+  lostStatus,
   nextWaitMs,
+  notConnected,
   waitMs,
 } from "./dialling.js";
 import { Doorbell } from "./doorbell.js";
+import { approveListener, findInTime, type ProcessEyes } from "./process-search.js";
 import { VmSession } from "./session.js";
 import { wakeOnSocketChange } from "./socket-watch.js";
 
 /** What a link tells of its VM. */
 export type VmLinkSignal = Extract<Signal, { kind: "vm-seen" | "device-deleted" }>;
 
-export interface VmLinkOptions {
+export interface VmLinkOptions extends ProcessEyes {
   /** Name of the VM, for the signals. */
   readonly name: string;
   /** Path of its QMP socket. */
   readonly path: string;
-  /** Finds the process that listens on a socket; `null` when there is none to be found. Asked at a look until it is found. */
-  readonly findProcess: (path: string) => Promise<VmProcess | null>;
+  /** Whether the monitor is ours alone; `dedicated` by default. */
+  readonly monitor?: MonitorUse | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Sees the raw wire of every connection. */
@@ -73,11 +77,17 @@ export class VmLine {
   }
 
   async attach(placement: Placement): Promise<Outcome> {
-    return (await this.#session?.attach(placement)) ?? this.#notConnected(`attach ${placement.address} to`);
+    return (
+      (await this.#session?.attach(placement)) ??
+      notConnected(this.#status, `attach ${placement.address} to ${this.#options.name}`)
+    );
   }
 
   async detach(id: string, address: PciAddress): Promise<Outcome> {
-    return (await this.#session?.detach({ id, address })) ?? this.#notConnected(`detach ${address} from`);
+    return (
+      (await this.#session?.detach({ id, address })) ??
+      notConnected(this.#status, `detach ${address} from ${this.#options.name}`)
+    );
   }
 
   async look(): Promise<VmStatus> {
@@ -93,6 +103,9 @@ export class VmLine {
     await this.#settled.rungWithin(this.#timing.greetingMs + this.#timing.findProcessMs);
     return this.#status;
   }
+
+  /** A standing connection hears what happens. */
+  expectNews(_isExpected: boolean): void {}
 
   /** Stays connected until `stop` fires. */
   async keep(tell: Tell, stop: AbortSignal): Promise<void> {
@@ -162,12 +175,13 @@ export class VmLine {
     bell: Doorbell,
     stop: AbortSignal,
   ): Promise<{ client: QmpClient } | { client: null; status: DownStatus }> {
-    const { path, onWire, now } = this.#options;
+    const { path, onWire, now, objection } = this.#options;
     const attempt = new AbortController();
     const unlisten = bell.onRing(() => attempt.abort());
     try {
       const greetingTimeoutMs = greetingMs(this.#status, this.#timing);
-      const client = await connectQmp({ path, greetingTimeoutMs, signal: attempt.signal, onWire });
+      const approve = objection === undefined ? undefined : () => this.#approve(attempt.signal);
+      const client = await connectQmp({ path, greetingTimeoutMs, signal: attempt.signal, onWire, approve });
       if (stop.aborted) {
         await client.close();
       }
@@ -177,6 +191,10 @@ export class VmLine {
     } finally {
       unlisten();
     }
+  }
+
+  async #approve(signal: AbortSignal): Promise<void> {
+    approveListener(this.#options, await findInTime(this.#options, this.#timing.findProcessMs, signal));
   }
 
   async #serve(client: QmpClient, tell: Tell, stop: AbortSignal): Promise<void> {
@@ -193,7 +211,12 @@ export class VmLine {
       onDeleted: (id: string): void => tell({ kind: "device-deleted", atMs: now(), vm, id }),
     };
     try {
-      const session = new VmSession(client, () => this.#findProcess(stop), ears, this.#timing);
+      const session = new VmSession(
+        client,
+        () => findInTime(this.#options, this.#timing.findProcessMs, stop),
+        ears,
+        this.#timing,
+      );
       this.#session = session;
       await session.run();
     } finally {
@@ -202,25 +225,6 @@ export class VmLine {
       this.#status = lostStatus(this.#status, this.#options.path);
       stop.removeEventListener("abort", close);
       await client.close();
-    }
-  }
-
-  /** A process that cannot be found in time is `null`: shown as unknown, and nothing is given to its VM. */
-  async #findProcess(stop: AbortSignal): Promise<VmProcess | null> {
-    const over = new AbortController();
-    const end = (): void => over.abort();
-    stop.addEventListener("abort", end);
-    const late = delay(this.#timing.findProcessMs, null, { signal: over.signal }).catch(() => null);
-    try {
-      return await Promise.race([this.#options.findProcess(this.#options.path), late]);
-    } catch (error) {
-      if (error instanceof AgentError && error.code !== "bug") {
-        return null;
-      }
-      throw error;
-    } finally {
-      stop.removeEventListener("abort", end);
-      over.abort();
     }
   }
 
@@ -236,20 +240,4 @@ export class VmLine {
       tell({ kind: "vm-seen", atMs: this.#options.now(), vm: this.#options.name, status: this.#status });
     }
   }
-
-  #notConnected(what: string): Outcome {
-    const status = this.#status;
-    const why = "reason" in status ? status.reason : "not connected yet";
-    return { kind: "cancelled", detail: `cannot ${what} ${this.#options.name}: ${why}` };
-  }
-}
-
-function isHangUp(status: DownStatus): boolean {
-  return status.kind === "unreachable" && status.code === "qmp.hung-up";
-}
-
-function lostStatus(before: VmStatus, path: string): VmStatus {
-  return before.kind === "up"
-    ? { kind: "unreachable", code: "qmp.disconnected", reason: `the link to ${path} was lost` }
-    : before;
 }

@@ -36,7 +36,11 @@ export function watchSocket(path: string): Observable<SocketChange> {
  * Calls `wake` at each change until the signal fires. Never fails: where folders cannot be watched (no more inotify
  * watches) nothing wakes, so a caller needs an interval of its own below this.
  */
-export function wakeOnSocketChange(path: string, wake: () => void, until: AbortSignal): void {
+export function wakeOnSocketChange(
+  path: string,
+  wake: (change: SocketChange) => void,
+  until: AbortSignal,
+): void {
   watchSocket(path)
     .pipe(takeUntil(fromEvent(until, "abort")))
     .forEach(wake)

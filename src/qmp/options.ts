@@ -24,6 +24,8 @@ export interface QmpConnectOptions {
   readonly path: string;
   /** How long the greeting is waited for, milliseconds; a busy monitor stays silent. Default 5,000. */
   readonly greetingTimeoutMs?: number | undefined;
+  /** Called once greeted, before anything is sent; where it rejects, nothing ever is, and connectQmp rejects so too. */
+  readonly approve?: (() => Promise<void>) | undefined;
   /** How long QEMU may take to answer the negotiation after its greeting, milliseconds. Default 5,000. */
   readonly negotiationTimeoutMs?: number | undefined;
   /** Gives up connecting. Has no effect once the promise of connectQmp has resolved. */

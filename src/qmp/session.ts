@@ -101,6 +101,7 @@ export class QmpSession {
 
   async establish(origin: CallOrigin): Promise<void> {
     await this.#greet();
+    await this.#options.approve?.();
     await this.#negotiate(origin);
   }
 

@@ -5,8 +5,9 @@ import { mkdirSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { findSocketOwner, findVfioHolders } from "../../src/host/process.js";
+import { findSocketOwner, findVfioHolders, isListening, isRunning } from "../../src/host/process.js";
 import { hostRoot } from "../../src/host/root.js";
+import { uidOf } from "../../src/host/users.js";
 import { aFolder, aSysfs, type Sysfs } from "../support/sysfs.js";
 
 const header = "Num       RefCount Protocol Flags    Type St Inode Path\n";
@@ -55,6 +56,18 @@ describe("the process behind a socket", () => {
       gid: 994,
       memlockBytes: 8_388_608,
       canLockAnyMemory: false,
+      executable: null,
+      cgroup: null,
+    });
+  });
+
+  it("is told with its program and its cgroup, also when the program was replaced meanwhile", async () => {
+    const tree = process(proc(listening(77, "/run/a.sock")), 4242, "socket:[77]")
+      .rawLink("proc/4242/exe", "/usr/bin/qemu-system-x86_64 (deleted)")
+      .file("proc/4242/cgroup", "1:name=systemd:/x\n0::/system.slice/microvm@a.service\n");
+    expect(await findSocketOwner(tree.root, "/run/a.sock")).toMatchObject({
+      executable: "/usr/bin/qemu-system-x86_64",
+      cgroup: "/system.slice/microvm@a.service",
     });
   });
 
@@ -135,6 +148,47 @@ async function listeningAt(path: string): Promise<void> {
   await new Promise<void>((resolve) => server.listen(path, resolve));
   onTestFinished(() => void server.close());
 }
+
+describe("a process that was found", () => {
+  it("runs until its place is taken by another one with the same id", async () => {
+    const tree = process(proc(listening(77, "/run/a.sock")), 4242, "socket:[77]");
+    const found = await findSocketOwner(tree.root, "/run/a.sock");
+    if (found === null) {
+      throw new Error("not found");
+    }
+    expect(isRunning(tree.root, found)).toBe(true);
+    tree.file("proc/4242/stat", stat.replace("987654", "987655"));
+    expect(isRunning(tree.root, found)).toBe(false);
+    expect(isRunning(hostRoot("/nonexistent"), found)).toBe(false);
+  });
+
+  it("listens where it did, and nowhere else", async () => {
+    const tree = process(
+      proc(listening(77, "/run/a.sock") + listening(78, "/run/b.sock")),
+      4242,
+      "socket:[77]",
+    );
+    const found = await findSocketOwner(tree.root, "/run/a.sock");
+    if (found === null) {
+      throw new Error("not found");
+    }
+    expect(isListening(tree.root, found, "/run/a.sock")).toBe(true);
+    expect(isListening(tree.root, found, "/run/b.sock")).toBe(false);
+    expect(isListening(tree.root, { ...found, startTicks: "1" }, "/run/a.sock")).toBe(false);
+  });
+});
+
+describe("a user of the host", () => {
+  it("is found by name in its passwd file, or is a number already", () => {
+    const { root } = aSysfs(aFolder(onTestFinished)).file(
+      "etc/passwd",
+      "root:x:0:0:root:/root:/bin/sh\nmicrovm:x:994:993::/var/empty:/bin/false\nbroken:x::1\n",
+    );
+    expect([uidOf(root, "microvm"), uidOf(root, "root"), uidOf(root, "1000")]).toEqual([994, 0, 1000]);
+    expect([uidOf(root, "micro"), uidOf(root, "broken"), uidOf(root, "x")]).toEqual([null, null, null]);
+    expect(uidOf(hostRoot("/nonexistent"), "root")).toBeNull();
+  });
+});
 
 describe("the holders of an IOMMU group", () => {
   it("are the processes with its node open", async () => {

@@ -8,6 +8,7 @@ import type { VmLinkOptions, VmLinkSignal } from "../../src/qemu/line.js";
 import { linkVm, type VmLink } from "../../src/qemu/link.js";
 import { createSimulation, type Simulation } from "../../src/sim/fleet.js";
 import type { SimQemu } from "../../src/sim/qemu.js";
+import { aProcess as buildProcess } from "../support/builders.js";
 import { Heard } from "../support/heard.js";
 import { simFolder } from "../support/sim-client.js";
 
@@ -66,7 +67,7 @@ function open(options: Partial<VmLinkOptions> = {}): { link: VmLink; heard: Hear
 }
 
 function aProcess(pid: number): VmProcess {
-  return { pid, startTicks: "1", uid: 0, gid: 0, memlockBytes: null, canLockAnyMemory: true };
+  return buildProcess({ pid, startTicks: "1" });
 }
 
 function statusOf(signal: VmLinkSignal): VmStatus | undefined {

@@ -23,7 +23,7 @@ import { waitFor } from "./waiting.js";
 
 /** The operator's file, as far as a story cares; VMs left out are those of the simulation. */
 export interface FileFacts {
-  readonly vms?: readonly { readonly name: string; readonly qmp: string }[];
+  readonly vms?: readonly Readonly<Record<string, string>>[];
   readonly rules: readonly {
     readonly name: string;
     readonly match: Readonly<Record<string, string | readonly string[]>>;

@@ -100,6 +100,7 @@ export function aPolicy(rules: readonly Rule[], facts: Partial<Policy> = {}): Po
   const vms = [...new Set(["a", ...rules.flatMap(vmsOf)])];
   return {
     vms: vms.map((name) => ({ name, qmp: `/run/${name}.sock` })),
+    vmPatterns: [],
     rules,
     never: [],
     allow: null,
@@ -120,6 +121,8 @@ export function aProcess(facts: Partial<VmProcess> = {}): VmProcess {
     gid: 0,
     memlockBytes: null,
     canLockAnyMemory: true,
+    executable: "/usr/bin/qemu-system-x86_64",
+    cgroup: null,
     ...facts,
   };
 }

@@ -50,7 +50,7 @@ function consequences(world: World, step: Step): Signal[] {
           ] as const) {
             for (const address of addresses) {
               const lease = all.get(address) ?? newLease(world, step, address, role);
-              all.set(address, { ...lease, ...step.terms[address], vm: step.vm });
+              all.set(address, { ...withTerms(lease, step.terms[address] ?? lease), vm: step.vm });
             }
           }
         }),

@@ -6,6 +6,7 @@ import { plan, planAll } from "../../../src/core/plan.js";
 import type { Rule } from "../../../src/core/policy.js";
 import { reduce } from "../../../src/core/reduce.js";
 import type { Signal } from "../../../src/core/signal.js";
+import type { VmStatus } from "../../../src/core/vm.js";
 import type { World } from "../../../src/core/world.js";
 import {
   aDevice,
@@ -88,6 +89,28 @@ describe("a device whose VM has done with it", () => {
     const { world } = runToRest(next);
     expect(world.leases.get(gpu)).toMatchObject({ vm: "b", original: { driver: "nouveau", override: "x" } });
     expect(planAll(world).steps).toEqual([]);
+  });
+
+  it("lets a neighbour that waits on vfio-pci as well be where it is, and waits for one that is still in a VM", () => {
+    const sound = aDevice("0000:65:00.1", { driver: "vfio-pci" });
+    const parked = (vms: Record<string, VmStatus>) =>
+      aWorld({
+        devices: [bound, sound],
+        policy: aPolicy([aRule("next", { address: gpu }, "b")]),
+        vms,
+        leases: [
+          aLease(bound, "a", { rule: "gone", release: "vfio" }),
+          aLease(sound, "a", { rule: "gone", release: "vfio" }),
+        ],
+      });
+    const { steps: done, world } = runToRest(parked({ a: up(), b: up() }));
+    expect(done.map((step) => step.kind)).toEqual(["bind", "attach"]);
+    expect(world.leases.get(sound.address)).toMatchObject({ vm: "a", role: "claimed", release: "vfio" });
+    const stillIn = parked({ a: up({ attached: [attached(sound.address)] }), b: up() });
+    expect(plan(stillIn, "b")).toMatchObject({
+      steps: [],
+      held: [{ address: gpu, reason: { kind: "iommu-group-in-vm", vm: "a", member: sound.address } }],
+    });
   });
 
   it("is kept from everyone with release: quarantine, until it is cleared, and then goes back to the host", () => {

@@ -1,17 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { readHostAddress, readView } from "../../../src/qemu/view.js";
+import { aProcess } from "../../support/builders.js";
 import { replayOf } from "../../support/qom-replay.js";
 
 describe("the view of a VM", () => {
   it("says what was recorded of a real one, and passes the process on", async () => {
-    const process = {
-      pid: 7,
-      startTicks: "1",
-      uid: 0,
-      gid: 0,
-      memlockBytes: null,
-      canLockAnyMemory: true,
-    };
+    const process = aProcess({ pid: 7 });
     const replay = replayOf("view-q35");
     expect(await readView(replay, process)).toMatchObject({
       runState: "prelaunch",

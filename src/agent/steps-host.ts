@@ -7,6 +7,7 @@ import { isLeaseOf, type Lease, withTerms } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, StepOf } from "../core/step.js";
 import type { VmProcess } from "../core/vm.js";
+import { describeHolders } from "./remedies.js";
 import type { Deed, HostDeed, Tools } from "./tools.js";
 
 /** Leases the unit, then moves it to its vfio driver; all of it or nothing. */
@@ -16,7 +17,7 @@ export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed
   if (isOpenElsewhere) {
     return refusal(
       "group-busy",
-      `IOMMU group ${step.iommuGroup} is open in process ${holders.join(", ")}`,
+      `IOMMU group ${step.iommuGroup} is open in ${describeHolders(holders, tools)}`,
       await seen(tools),
     );
   }
@@ -152,7 +153,7 @@ export async function releaseDevice(step: StepOf<"release">, tools: Tools): Prom
   }
   const holders = await holdersOf(device, tools);
   if (holders.length > 0) {
-    const detail = `IOMMU group ${device?.iommuGroup} is still open in process ${holders.join(", ")}`;
+    const detail = `IOMMU group ${device?.iommuGroup} is still open in ${describeHolders(holders, tools)}`;
     return refusal("group-busy", detail, await seen(tools));
   }
   const deed = await tools.host.release(lease);

@@ -59,7 +59,10 @@ function convoyMoves(
   const places = chosen.ok ? chosen.value : [];
   const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
   if (reason?.kind === "memlock" && chosen.ok && raise !== null) {
-    return { moves: [{ step: { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise } }], places };
+    return {
+      moves: [{ step: { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise } }],
+      places,
+    };
   }
   const moves: Move[] =
     reason === null

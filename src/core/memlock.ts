@@ -2,7 +2,9 @@
  * How much memory a QEMU process has to be allowed to lock: vfio pins the whole guest, and what lies beside its memory
  * (facts.md 8). Compared before any driver is touched.
  */
+import type { Scene } from "./scene.js";
 import type { VmView } from "./vm.js";
+import { vmStatus } from "./world.js";
 
 const KIB = 1024;
 /** pc.bios, pc.rom and the second view of the BIOS below 1 MiB: what the smallest machine pins beside its memory. */
@@ -45,4 +47,19 @@ export function raisedMemlock({ process, memoryBytes }: VmView): number | null {
   const bytes = memoryBytes === null ? null : memoryBytes + AMPLE_MARGIN;
   const limitBytes = process?.memlockBytes ?? null;
   return bytes === null || limitBytes === null || limitBytes >= bytes ? null : bytes;
+}
+
+/** The VMs that are to get devices and may not lock enough memory for the first of them, by reckoning or by refusal. */
+export function vmsShortOfMemlock({ world, assignment }: Scene): ReadonlyMap<string, VmView> {
+  const refused = new Set(
+    [...world.backoffs.values()].flatMap(({ vm, waitsOn }) => (waitsOn?.kind === "memory-limit" ? [vm] : [])),
+  );
+  return new Map(
+    [...assignment.byVm.keys()].flatMap((vm) => {
+      const status = vmStatus(world, vm);
+      return status.kind === "up" && (refused.has(vm) || memlockShortage(status.view) !== null)
+        ? [[vm, status.view] as const]
+        : [];
+    }),
+  );
 }

@@ -82,9 +82,7 @@ function restReason(world: World, { vm, address, reason, waitsOn, ...backoff }: 
   if (reason === "group-busy" && iommuGroup !== null && !isBeingLeft(world, iommuGroup)) {
     return { kind: "group-busy", iommuGroup, detail };
   }
-  return untilMs === null
-    ? { kind: "refused", detail }
-    : { kind: "backing-off", untilMs, failures, detail };
+  return untilMs === null ? { kind: "refused", detail } : { kind: "backing-off", untilMs, failures, detail };
 }
 
 /** Whether a VM was asked to let go of a member of the IOMMU group: then who has it open is about to leave. */

@@ -32,7 +32,11 @@ export function noteShunned(world: World, step: Step, outcome: Outcome): Marks |
       ? step.placements.find(({ address }) => address === outcome.at)
       : undefined;
   const move = outcome.kind === "refused" ? NEXT_MOVES[outcome.reason] : "wait";
-  if (placement === undefined || outcome.kind !== "refused" || (move !== "other-port" && move !== "shun-port")) {
+  if (
+    placement === undefined ||
+    outcome.kind !== "refused" ||
+    (move !== "other-port" && move !== "shun-port")
+  ) {
     return null;
   }
   const status = vmStatus(world, step.vm);

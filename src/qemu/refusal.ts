@@ -15,6 +15,8 @@ export interface QmpRefusal {
 }
 
 export interface Refusal {
+  /** The cause, as contrib/doc/refusals.md lists it; `null` for a text that is not known. */
+  readonly row: RefusalRow | null;
   readonly reason: RefusalReason;
   readonly next: NextMove;
 }
@@ -48,7 +50,11 @@ const TABLE = [
   row("already-attached", /device is already attached/i, "already-attached"),
   row("group-not-viable", /group \d+ is not viable/i, "group-not-viable"),
   row("memlock", /dma_map\(.*-12\b|RLIMIT_MEMLOCK|Cannot allocate memory/i, "memlock"),
-  row("container-denied", /\/dev\/vfio\/vfio: (Permission denied|Operation not permitted)/i, "container-access"),
+  row(
+    "container-denied",
+    /\/dev\/vfio\/vfio: (Permission denied|Operation not permitted)/i,
+    "container-access",
+  ),
   row("node-denied", /\/dev\/vfio\/.*: (Permission denied|Operation not permitted)/i, "node-access"),
   row("group-busy", /\/dev\/vfio\/.*: Device or resource busy/i, "group-busy"),
   row("not-bound", /\/dev\/vfio\/.*: (No such file or directory|No such device)/i, "not-bound"),
@@ -67,21 +73,20 @@ export const REFUSAL_ROWS: readonly RefusalRow[] = [...TABLE.map((entry) => entr
 
 /** Why QEMU said no, and what may help. */
 export function refusalOf(error: QmpRefusal): Refusal {
-  const reason = reasonOf(error);
-  return { reason, next: NEXT_MOVES[reason] };
+  const { row: cause, reason } = causeOf(error);
+  return { row: cause, reason, next: NEXT_MOVES[reason] };
 }
 
-function reasonOf({ qmpClass, desc }: QmpRefusal): RefusalReason {
-  switch (qmpClass) {
-    case "DeviceNotFound":
-      // device_add names only buses by path; device_del's answer is told apart by isDeviceGone.
-      return "port-unusable";
-    case "CommandNotFound":
-      // A connection that was not negotiated; or a QEMU that does not have the command at all.
-      return /capabilities negotiation/i.test(desc) ? "vm-not-ready" : "bad-arguments";
-    default:
-      return TABLE.find(({ text }) => text.test(desc))?.reason ?? "unknown";
+function causeOf({ qmpClass, desc }: QmpRefusal): Pick<Refusal, "row" | "reason"> {
+  if (qmpClass === "DeviceNotFound") {
+    // Of the devices that device_del names the desc says the id; device_add names only buses, and by path.
+    const isPath = /^Device '(\/|machine\b)/.test(desc);
+    return { row: isPath ? "bus-path-wrong" : "device-unknown", reason: "port-unusable" };
   }
+  if (qmpClass === "CommandNotFound" && /capabilities negotiation/i.test(desc)) {
+    return { row: "not-negotiated", reason: "vm-not-ready" };
+  }
+  return TABLE.find(({ text }) => text.test(desc)) ?? { row: null, reason: "unknown" };
 }
 
 /** Whether device_del was refused because there is no such device: what was wanted is so. */

@@ -9,7 +9,7 @@ import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
 import { termsNow } from "./lost.js";
-import { raisedMemlock } from "./memlock.js";
+import { type MemlockRaise, memlockRaise } from "./memlock.js";
 import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { choosePorts, type Place } from "./port-choice.js";
 import { unansweredPortOf } from "./ports-in-flight.js";
@@ -17,7 +17,7 @@ import { retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
 import { withShunned } from "./shunned-ports.js";
 import { isOnItsWayBack } from "./slot-mates.js";
-import type { Step, StepOf } from "./step.js";
+import type { Step } from "./step.js";
 import type { Unit } from "./unit.js";
 import { unplugName } from "./unplug.js";
 import { portKey } from "./vm.js";
@@ -26,7 +26,7 @@ import { pairKey, vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   const used = new Set<string>();
-  const raise = raiseOf(scene.world, vm);
+  const raise = memlockRaise(scene.world, vm);
   return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
     const { moves, places } = convoyMoves(scene, convoy, used, raise);
     if (moves.some(wantsPortSoon)) {
@@ -47,7 +47,7 @@ function convoyMoves(
   scene: Scene,
   convoy: Convoy,
   used: ReadonlySet<string>,
-  raise: Raise | null,
+  raise: MemlockRaise | null,
 ): { readonly moves: Move[]; readonly places: readonly Place[] } {
   const { whole } = convoy;
   const missing = missingOf(scene, whole);
@@ -69,19 +69,6 @@ function convoyMoves(
       ? nextSteps(scene, convoy, places).map((step) => ({ step }))
       : missing.map((address) => ({ held: { address, vm: whole.vm, rule: whole.rule, reason } }));
   return { moves, places };
-}
-
-/** What the operator lets us do about a limit that is too low: `raiseMemlock` of the VM. */
-type Raise = Pick<StepOf<"raise-memlock">, "process" | "bytes">;
-
-function raiseOf(world: World, vm: string): Raise | null {
-  const status = vmStatus(world, vm);
-  const mayRaise = world.policy?.vms.find(({ name }) => name === vm)?.raiseMemlock === true;
-  const process = status.kind === "up" ? status.view.process : null;
-  const bytes = status.kind === "up" ? raisedMemlock(status.view) : null;
-  return !mayRaise || process === null || bytes === null
-    ? null
-    : { process: { pid: process.pid, startTicks: process.startTicks }, bytes };
 }
 
 function missingOf(scene: Scene, unit: Unit): readonly PciAddress[] {

@@ -3,8 +3,9 @@
  * (facts.md 8). Compared before any driver is touched.
  */
 import type { Scene } from "./scene.js";
+import type { StepOf } from "./step.js";
 import type { VmView } from "./vm.js";
-import { vmStatus } from "./world.js";
+import { vmStatus, type World } from "./world.js";
 
 const KIB = 1024;
 /** pc.bios, pc.rom and the second view of the BIOS below 1 MiB: what the smallest machine pins beside its memory. */
@@ -42,11 +43,20 @@ export function refusedMemlock({ process, memoryBytes }: VmView): MemlockShortag
     : { limitBytes, neededBytes: Math.max(limitBytes + 1, (memoryBytes ?? 0) + LEAST_MARGIN) };
 }
 
-/** The limit to raise the process to; `null` when it has as much, or what the guest needs is not known. */
-export function raisedMemlock({ process, memoryBytes }: VmView): number | null {
-  const bytes = memoryBytes === null ? null : memoryBytes + AMPLE_MARGIN;
-  const limitBytes = process?.memlockBytes ?? null;
-  return bytes === null || limitBytes === null || limitBytes >= bytes ? null : bytes;
+/** A raise that the operator allows (`raiseMemlock` of the VM). */
+export type MemlockRaise = Pick<StepOf<"raise-memlock">, "process" | "bytes">;
+
+/** The raise that may be made for a VM; `null` when it has as much, may not, or what the guest needs is not known. */
+export function memlockRaise(world: World, vm: string): MemlockRaise | null {
+  const status = vmStatus(world, vm);
+  const mayRaise = world.policy?.vms.find(({ name }) => name === vm)?.raiseMemlock === true;
+  const { process = null, memoryBytes = null } = status.kind === "up" ? status.view : {};
+  if (!mayRaise || process === null || process.memlockBytes === null || memoryBytes === null) {
+    return null;
+  }
+  const bytes = memoryBytes + AMPLE_MARGIN;
+  const { pid, startTicks, memlockBytes } = process;
+  return memlockBytes >= bytes ? null : { process: { pid, startTicks }, bytes };
 }
 
 /** The VMs that are to get devices and may not lock enough memory for the first of them, by reckoning or by refusal. */

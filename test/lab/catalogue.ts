@@ -4,8 +4,10 @@ import { ground } from "./stories/ground.js";
 import { identicalCards } from "./stories/identical-cards.js";
 import { override } from "./stories/override.js";
 import { plugAndPull } from "./stories/plug-and-pull.js";
+import { poorQemu } from "./stories/poor-qemu.js";
 import { protectedDisks } from "./stories/protected-disks.js";
 import { protectedNic } from "./stories/protected-nic.js";
+import { refusedGroups } from "./stories/refused-groups.js";
 import { resolveAndStart } from "./stories/resolve-and-start.js";
 import { ruleGoes } from "./stories/rule-goes.js";
 import { selectAndReload } from "./stories/select-and-reload.js";
@@ -32,4 +34,6 @@ export const catalogue: readonly Story[] = [
   selectAndReload,
   resolveAndStart,
   wholeCard,
+  refusedGroups,
+  poorQemu,
 ];

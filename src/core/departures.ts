@@ -8,7 +8,6 @@ import type { HeldReason } from "./held.js";
 import { isLeaseOf, isSameTerms, type Lease } from "./lease.js";
 import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
 import { memlockRaise } from "./memlock.js";
-import { memlockRaise } from "./memlock.js";
 import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";

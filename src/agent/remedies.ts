@@ -57,7 +57,12 @@ function grantNodeOf(step: Attach, { address }: Placement, tools: Tools): Promis
 }
 
 /** The refusal with what helps a person: whose turn it was, and who has the IOMMU group open. */
-export async function explained(outcome: Outcome, { address }: Placement, tools: Tools): Promise<Outcome> {
+export async function explained(
+  { vm }: Attach,
+  { address }: Placement,
+  outcome: Outcome,
+  tools: Tools,
+): Promise<Outcome> {
   if (outcome.kind !== "refused") {
     return outcome;
   }
@@ -65,8 +70,10 @@ export async function explained(outcome: Outcome, { address }: Placement, tools:
   if (NEXT_MOVES[outcome.reason] !== "wait-for-holder" || typeof iommuGroup !== "number") {
     return { ...outcome, at: address };
   }
-  const holders = describeHolders(await tools.host.holders(iommuGroup), tools);
-  return { ...outcome, at: address, detail: `${outcome.detail}; open in ${holders}` };
+  const status = tools.world().vms.get(vm);
+  const own = status?.kind === "up" ? status.view.process?.pid : undefined;
+  const others = (await tools.host.holders(iommuGroup)).filter((pid) => pid !== own);
+  return { ...outcome, at: address, detail: `${outcome.detail}; open in ${describeHolders(others, tools)}` };
 }
 
 /** Processes, by the VM's name where it is one of ours. */
@@ -79,5 +86,5 @@ export function describeHolders(pids: readonly number[], tools: Tools): string {
   const holders = pids.map((pid) =>
     names.has(pid) ? `process ${pid} (VM ${names.get(pid)})` : `process ${pid}`,
   );
-  return holders.length === 0 ? "no process that we can see" : holders.join(" and ");
+  return holders.length === 0 ? "no other process that we can see" : holders.join(" and ");
 }

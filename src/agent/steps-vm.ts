@@ -56,12 +56,12 @@ async function plugIn(
 ): Promise<Outcome> {
   const outcome = await vm.attach(placement);
   if (outcome.kind !== "refused" || !(await remedy(step, placement, outcome, tools))) {
-    return explained(outcome, placement, tools);
+    return explained(step, placement, outcome, tools);
   }
   const second = await vm.attach(placement);
   return second.kind === "done"
     ? { kind: "done", detail: `at the second attempt; the first was refused: ${outcome.detail}` }
-    : explained(second, placement, tools);
+    : explained(step, placement, second, tools);
 }
 
 /** The way back: last in, first out. A guest that does not let go at once leaves a pending unplug behind. */

@@ -18,6 +18,7 @@ export type RefusalReason =
   | "group-not-viable"
   | "already-attached"
   | "memlock"
+  | "not-there"
   | "bad-arguments"
   | "guest-busy"
   | "guest-refused"
@@ -66,6 +67,7 @@ export const NEXT_MOVES: Readonly<Record<RefusalReason, NextMove>> = {
   "group-not-viable": "free-sibling",
   "already-attached": "look-again",
   memlock: "raise-memlock",
+  "not-there": "look-again",
   "bad-arguments": "give-up",
   "guest-busy": "wait-a-moment",
   "guest-refused": "wait",

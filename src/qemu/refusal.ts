@@ -81,7 +81,9 @@ function causeOf({ qmpClass, desc }: QmpRefusal): Pick<Refusal, "row" | "reason"
   if (qmpClass === "DeviceNotFound") {
     // Of the devices that device_del names the desc says the id; device_add names only buses, and by path.
     const isPath = /^Device '(\/|machine\b)/.test(desc);
-    return { row: isPath ? "bus-path-wrong" : "device-unknown", reason: "port-unusable" };
+    return isPath
+      ? { row: "bus-path-wrong", reason: "port-unusable" }
+      : { row: "device-unknown", reason: "not-there" };
   }
   if (qmpClass === "CommandNotFound" && /capabilities negotiation/i.test(desc)) {
     return { row: "not-negotiated", reason: "vm-not-ready" };

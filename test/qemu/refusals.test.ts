@@ -139,7 +139,7 @@ const PROVOCATIONS: Readonly<Record<QemuRow, Provocation>> = {
   "bus-path-wrong": { provoke: add({ bus: "/machine/nosuch" }), reason: "port-unusable" },
   "device-unknown": {
     provoke: ({ client }) => client.execute("device_del", { id: "nosuch" }),
-    reason: "port-unusable",
+    reason: "not-there",
   },
   "not-negotiated": {
     options: (dir) => ({ args: `-qmp unix:${dir}/second,server=on,wait=off` }),

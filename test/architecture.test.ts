@@ -67,6 +67,8 @@ const house: Readonly<Record<string, Rule>> = {
       "host/scan",
       "host/recording",
       "host/capture",
+      "host/error",
+      "host/intents",
       "host/pci-names",
       "host/protection-facts",
       "host/dma-facts",

@@ -10,6 +10,8 @@ export interface CliIo {
   readonly columns?: number;
   /** The whole of standard input. */
   readonly input: () => Promise<string>;
+  /** The wall clock: milliseconds since the epoch. */
+  readonly now: () => number;
   /** User who runs the command: files of the operator must be root's or this user's. */
   readonly uid: number;
   /** Ends the command with a status, once its output is written. */
@@ -44,6 +46,11 @@ export const DEFAULTS = {
   state: "/var/lib/pciplug",
   root: "/",
 } as const;
+
+/** What the agent was told and has learnt, inside a state folder. */
+export function intentsOf(stateDir: string): string {
+  return `${stateDir}/intents.json`;
+}
 
 /** The operator's socket inside a state folder. */
 export function controlSocketOf(stateDir: string): string {

@@ -44,6 +44,7 @@ if (isNodeOldEnough()) {
       err: (line) => process.stderr.write(`${line}\n`),
       ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
       input: readInput,
+      now: Date.now,
       uid: process.getuid?.() ?? 0,
       exit: (code) => {
         process.exitCode = failed ? CANNOT_WRITE : code;

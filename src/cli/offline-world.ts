@@ -1,6 +1,7 @@
 /**
  * For the commands that decide: the running agent's answer where there is one, else a world of what a look at the host
- * (or a recording) shows and the file says. No VM is asked, and no note of the agent's is read.
+ * (or a recording) shows and the file says. No VM is asked; of the agent's own files its intents are read, where that is
+ * allowed.
  */
 import type { Command } from "commander";
 import { AgentError } from "../base/error.js";
@@ -8,8 +9,10 @@ import { formatIssues, loadConfig } from "../config/load.js";
 import type { Policy } from "../core/policy.js";
 import { wishesOf } from "../core/wishes.js";
 import { emptyWorld, type World } from "../core/world.js";
+import { HostError } from "../host/error.js";
+import { openIntents } from "../host/intents.js";
 import { type InventoryOptions, loadInventory, withInventoryOptions } from "./inventory.js";
-import { type CliIo, controlSocketOf, DEFAULTS } from "./io.js";
+import { type CliIo, controlSocketOf, DEFAULTS, intentsOf } from "./io.js";
 
 /** How such a command is told which host is meant. */
 export interface LookingOptions extends InventoryOptions {
@@ -73,20 +76,49 @@ export async function lookOffline(
   policy: Policy,
   caveats: readonly string[] = [],
 ): Promise<World> {
-  const folders = [options.state ?? DEFAULTS.state];
+  const state = options.state ?? DEFAULTS.state;
+  const folders = [state];
   const wanted = { wishes: wishesOf(policy), folders, operator: policy.protect };
   const { devices, protections, dma, notes } = await loadInventory({ ...options, ...wanted });
-  for (const note of [...caveats, ...notes]) {
+  const remembered = options.host === undefined ? await readMemory(intentsOf(state)) : NOTHING_REMEMBERED;
+  for (const note of [...caveats, ...notes, ...remembered.notes]) {
     io.err(note);
   }
   return {
     ...emptyWorld,
+    ...remembered.world,
+    nowMs: io.now(),
     policy,
     isHostSeen: true,
     devices: new Map(devices.map((device) => [device.address, device])),
     protections,
     dma,
   };
+}
+
+/** What the agent keeps for itself of this host, as far as whoever asks may read it. */
+interface Remembered {
+  readonly world: Partial<Pick<World, "holds" | "intents" | "areIntentsLost">>;
+  /** What is to be said of it. */
+  readonly notes: readonly string[];
+}
+
+const NOTHING_REMEMBERED: Remembered = { world: {}, notes: [] };
+
+/** Pins, reservations, orders and quarantines count without the agent, too; its files are only read. */
+async function readMemory(path: string): Promise<Remembered> {
+  try {
+    const { holds, intents, isDamaged: areIntentsLost } = await openIntents(path).peek();
+    return { world: { holds, intents, areIntentsLost }, notes: [] };
+  } catch (error) {
+    if (error instanceof HostError && error.code === "host.not-permitted") {
+      return {
+        world: {},
+        notes: [`cannot read ${path} as this user: quarantines, reservations and pins are left out`],
+      };
+    }
+    throw error;
+  }
 }
 
 /** What a command says first that had to do without the agent (semantics.md 10). */

@@ -101,6 +101,7 @@ const exitCodes: Readonly<Record<string, number>> = {
   "host.bad-recording": EXIT.badFile,
   "host.no-sysfs": EXIT.unavailable,
   "host.unreadable": EXIT.unavailable,
+  "host.not-permitted": EXIT.notPermitted,
   "host.state-locked": EXIT.busy,
   "host.state-unsafe": EXIT.notPermitted,
   "host.state-newer": EXIT.badFile,

@@ -24,6 +24,11 @@ export function resolveCommand(io: CliIo): Command {
     )
     .requiredOption("--vm <name>", "the VM")
     .option("-c, --config <file>", "the rules", DEFAULTS.config)
+    .option(
+      "-s, --state <dir>",
+      "the agent's state folder: what is in quarantine, reserved or pinned",
+      DEFAULTS.state,
+    )
     .addOption(new Option("--format <format>", "how it is printed").choices(FORMATS).default(FORMATS[0]))
     .option("--partial", "leave out what is held instead of failing")
     .action(async (options: ResolveOptions) => {

@@ -74,30 +74,42 @@ function isKeptByLease(world: World, address: PciAddress): boolean {
   return lease !== undefined && isKeptWithoutRule(world, lease);
 }
 
-/** What the present policy would take from VMs. What a silent VM holds by the ledger counts as being in it. */
+/** What the present policy would take from VMs. */
 function countLost(world: World, assignment: Assignment): number {
-  const lost = new Set<string>();
-  const note = (vm: string, address: PciAddress | null, id: string) => {
-    if (
-      address !== null &&
+  const lost = inVms(world).filter(
+    ({ vm, address, id }) =>
       world.devices.has(address) &&
       isUnclaimed(assignment, vm, address) &&
       preemptorOf(assignment, vm, address) === null &&
       !isKeptByLease(world, address) &&
-      !world.unplugs.has(pairKey(vm, id))
-    ) {
-      lost.add(pairKey(vm, address));
-    }
-  };
-  for (const [vm, status] of world.vms) {
-    for (const entry of status.kind === "up" ? status.view.attached : []) {
-      note(vm, isOurs(world, vm, entry) ? entry.address : null, unplugName(entry));
-    }
-  }
-  for (const lease of world.leases.values()) {
-    if (lease.role === "claimed" && !isVmTransparent(world, lease.vm)) {
-      note(lease.vm, lease.address, qemuIdOf(lease.address));
-    }
-  }
-  return lost.size;
+      !world.unplugs.has(pairKey(vm, id)),
+  );
+  return new Set(lost.map(({ vm, address }) => pairKey(vm, address))).size;
+}
+
+/** A device of ours in a VM, and the name by which it is asked out. */
+interface InVm {
+  readonly vm: string;
+  readonly address: PciAddress;
+  readonly id: string;
+}
+
+/** What is in VMs, or on its way into them at this moment. What a silent VM holds by the ledger counts as being in it. */
+function inVms(world: World): readonly InVm[] {
+  const listed = [...world.vms].flatMap(([vm, status]) =>
+    status.kind === "up"
+      ? status.view.attached.flatMap((entry) =>
+          isOurs(world, vm, entry) && entry.address !== null
+            ? [{ vm, address: entry.address, id: unplugName(entry) }]
+            : [],
+        )
+      : [],
+  );
+  const arriving = [...world.running.values()].flatMap((step) =>
+    step.kind === "attach" ? step.placements.map(({ address, id }) => ({ vm: step.vm, address, id })) : [],
+  );
+  const unseen = [...world.leases.values()].flatMap(({ role, vm, address }) =>
+    role === "claimed" && !isVmTransparent(world, vm) ? [{ vm, address, id: qemuIdOf(address) }] : [],
+  );
+  return [...listed, ...arriving, ...unseen];
 }

@@ -1,7 +1,7 @@
 /**
  * The rules, resolved for a VM that is about to start: what `assign` gives it without any history, as arguments for
- * QEMU (`-device vfio-pci,...`). Depends on inventory and policy alone, so the same host gives the same bytes after any
- * reboot.
+ * QEMU (`-device vfio-pci,...`). Depends on inventory, policy and what is kept over reboots (pins, reservations, orders,
+ * quarantines), so the same host gives the same bytes after any reboot.
  */
 import { err, ok, type Result } from "../base/result.js";
 import type { PciAddress } from "./address.js";
@@ -36,7 +36,10 @@ export interface Unresolved {
 }
 
 /** What the answer depends on. */
-export type ResolvableWorld = Pick<World, "policy" | "devices" | "protections" | "dma">;
+export type ResolvableWorld = Pick<
+  World,
+  "policy" | "devices" | "protections" | "dma" | "intents" | "areIntentsLost" | "nowMs"
+>;
 
 /** Resolves the rules for one VM. `isPartial`: whatever is held is left out and told of. */
 export function resolve(
@@ -44,7 +47,7 @@ export function resolve(
   name: string,
   isPartial = false,
 ): Result<Resolution, Unresolved> {
-  const { policy, devices, protections, dma } = world;
+  const { policy, devices, protections, dma, intents, nowMs } = world;
   const vm = policy?.vms.find((entry) => entry.name === name);
   if (policy === null || vm === undefined) {
     const known = policy?.vms.map((entry) => entry.name).join(", ") ?? "";
@@ -53,7 +56,11 @@ export function resolve(
       reasons: [`the file has no VM of that name; there are ${known || "none"}`],
     });
   }
-  const assignment = assign({ ...emptyWorld, policy, devices, protections, dma });
+  if (world.areIntentsLost) {
+    // Nobody knows what was not to go where: nothing new is attached (semantics.md 5).
+    return err({ code: EXIT.held, reasons: [describeHeld({ kind: "intents-lost" })] });
+  }
+  const assignment = assign({ ...emptyWorld, policy, devices, protections, dma, intents, nowMs });
   const rules = policy.rules.filter((rule) => vmsOf(rule).includes(name));
   const idle = rules.filter((rule) => !isMatched(assignment, rule));
   const held = heldFor(assignment, vm, rules);

@@ -6,10 +6,16 @@ import { constants } from "node:fs";
 import { access, type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { messageOf } from "../base/error.js";
-import { errnoOf, HostError } from "./error.js";
+import { errnoOf, HostError, type HostErrorCode } from "./error.js";
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 const OWNER_ONLY = 0o600;
+
+const READ_ERRORS: Readonly<Record<string, HostErrorCode>> = {
+  ELOOP: "host.state-unsafe",
+  EACCES: "host.not-permitted",
+  EPERM: "host.not-permitted",
+};
 
 /** The whole text; `null` when there is no file. @throws {HostError} `host.state-unsafe` for a link or no plain file. */
 export async function readDurable(path: string): Promise<string | null> {
@@ -82,8 +88,11 @@ async function openOrNull(path: string, flags: number): Promise<FileHandle | nul
     if (errnoOf(cause) === "ENOENT") {
       return null;
     }
-    const code = errnoOf(cause) === "ELOOP" ? "host.state-unsafe" : "host.unreadable";
-    throw new HostError(code, `cannot read ${path}: ${messageOf(cause)}`, { cause });
+    throw new HostError(
+      READ_ERRORS[errnoOf(cause) ?? ""] ?? "host.unreadable",
+      `cannot read ${path}: ${messageOf(cause)}`,
+      { cause },
+    );
   }
 }
 

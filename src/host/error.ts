@@ -15,6 +15,8 @@ export type HostErrorCode =
   | "host.bad-name"
   /** Another agent has the state folder. */
   | "host.state-locked"
+  /** The kernel does not let this user do it. */
+  | "host.not-permitted"
   /** Somebody else could read or change the state folder, or a file in it. */
   | "host.state-unsafe"
   /** A state file was written by a newer version of this program. */

@@ -7,13 +7,14 @@
  */
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type {
-  Intents as CoreIntents,
-  Order,
-  Pin,
-  PortPreference,
-  Quarantine,
-  Reservation,
+import {
+  type Intents as CoreIntents,
+  NO_INTENTS,
+  type Order,
+  type Pin,
+  type PortPreference,
+  type Quarantine,
+  type Reservation,
 } from "../core/intent.js";
 import type { Hold } from "../core/lease.js";
 import { setAside } from "./durable-file.js";
@@ -37,6 +38,12 @@ export interface IntentsContents {
 }
 
 export interface Intents {
+  /**
+   * What is in it, for one who may not touch it: the agent may run, and nothing is put aside.
+   *
+   * @throws {HostError} as {@link load}
+   */
+  peek(): Promise<Omit<IntentsContents, "damagedFiles">>;
   /** @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable`; the file is left as it is. */
   load(): Promise<IntentsContents>;
   /** Replaces them all; resolves once they are on disk. */
@@ -63,6 +70,11 @@ export function openIntents(path: string): Intents {
     ports: parsePortPreference,
   });
   return {
+    async peek() {
+      const lists = await file.peek();
+      const { holds, ...intents } = lists ?? { holds: [], ...NO_INTENTS };
+      return { holds, intents, isDamaged: lists === undefined || (await filesAside(path)).length > 0 };
+    },
     async load() {
       const { lists } = await file.load();
       const { holds, ...intents } = lists;

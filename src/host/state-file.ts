@@ -34,14 +34,19 @@ export class StateFile<Lists extends object> {
 
   /** @throws {HostError} `host.state-newer`, `host.state-unsafe`, `host.unreadable`; the file is left as it is. */
   async load(): Promise<StateFileContents<Lists>> {
-    const text = await readDurable(this.path);
-    const lists = text === null ? this.#read({ version: VERSION }, true) : this.#read(parseJson(text), false);
+    const lists = await this.peek();
     return lists === undefined
       ? {
           lists: this.#read({ version: VERSION }, true) as Entries<Lists>,
           damagedAs: await setAside(this.path, "damaged"),
         }
       : { lists, damagedAs: null };
+  }
+
+  /** What is in it, for one who may not touch it; `undefined` where it is damaged. @throws {HostError} as {@link load} */
+  async peek(): Promise<Entries<Lists> | undefined> {
+    const text = await readDurable(this.path);
+    return text === null ? this.#read({ version: VERSION }, true) : this.#read(parseJson(text), false);
   }
 
   /** Replaces the lists; resolves once they are on disk. */

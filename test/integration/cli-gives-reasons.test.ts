@@ -2,9 +2,12 @@
  * plan, explain, resolve and check --strict: on recorded hosts without any rights, on this host without an agent, and
  * from a running agent.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NO_INTENTS } from "../../src/core/intent.js";
+import { openIntents } from "../../src/host/intents.js";
+import { anAddress } from "../support/builders.js";
 import { CliGround, fileFor, hostCard, readyCard } from "../support/cli-ground.js";
 import { runProgram } from "../support/program.js";
 
@@ -153,6 +156,41 @@ describe("on this host without an agent", () => {
       },
     ]);
     expect(ground.snapshot("host")).toEqual(before);
+  });
+
+  it("resolve gives away nothing that the agent keeps in quarantine, and reads only", async () => {
+    const kept = join(ground.dir, "kept");
+    mkdirSync(kept, { mode: 0o700 });
+    const identity = { vendor: "10de", device: "2204", subsystemVendor: null, subsystemDevice: null };
+    const scanned = await runProgram(["devices", "--root", ground.root, "--json"]);
+    const shown = JSON.parse(scanned.stdout).devices.find(
+      (entry: { address: string }) => entry.address === "0000:41:00.0",
+    );
+    const { subsystemVendor = null, subsystemDevice = null } = shown;
+    await openIntents(join(kept, "intents.json")).save([], {
+      ...NO_INTENTS,
+      quarantines: [
+        {
+          address: anAddress("0000:41:00.0"),
+          identity: { ...identity, subsystemVendor, subsystemDevice },
+          why: "it fell off the bus",
+          atMs: 0,
+          isCleared: false,
+        },
+      ],
+    });
+    const before = readdirSync(kept);
+    const args = ["--root", ground.root, "--config", ground.config, "--vm", "build", "--state", kept];
+    const refused = await runProgram(["resolve", ...args]);
+    expect([refused.code, refused.stdout]).toEqual([2, ""]);
+    expect(refused.stderr).toContain(
+      "0000:41:00.0 is held (rule nvidia): in quarantine: it fell off the bus",
+    );
+    writeFileSync(join(kept, "intents.json"), "{");
+    const lost = await runProgram(["resolve", ...args]);
+    expect([lost.code, lost.stdout]).toEqual([2, ""]);
+    expect(lost.stderr).toContain("pciplug state accept-loss");
+    expect(readdirSync(kept)).toEqual(before);
   });
 
   it.each([

@@ -11,6 +11,7 @@ export interface AgentConfig {
   readonly vms: readonly Readonly<Record<string, unknown>>[];
   readonly rules: readonly Readonly<Record<string, unknown>>[];
   readonly sources?: Readonly<Record<string, unknown>>;
+  readonly limits?: Readonly<Record<string, unknown>>;
 }
 
 /** One line of the audit: at least what happened, and to which device. */

@@ -2,6 +2,8 @@
 import { agentKilled } from "./stories/agent-killed.js";
 import { ground } from "./stories/ground.js";
 import { identicalCards } from "./stories/identical-cards.js";
+import { killedInAdd } from "./stories/killed-in-add.js";
+import { nicInUse } from "./stories/nic-in-use.js";
 import { override } from "./stories/override.js";
 import { plugAndPull } from "./stories/plug-and-pull.js";
 import { poorQemu } from "./stories/poor-qemu.js";
@@ -12,7 +14,9 @@ import { resolveAndStart } from "./stories/resolve-and-start.js";
 import { ruleGoes } from "./stories/rule-goes.js";
 import { selectAndReload } from "./stories/select-and-reload.js";
 import { sharedGroup } from "./stories/shared-group.js";
+import { sharedShutdown } from "./stories/shared-shutdown.js";
 import { staleLedger } from "./stories/stale-ledger.js";
+import { stubbornRemoval } from "./stories/stubborn-removal.js";
 import { vmRestarts } from "./stories/vm-restarts.js";
 import { watchSources } from "./stories/watch-sources.js";
 import { wholeCard } from "./stories/whole-card.js";
@@ -36,4 +40,8 @@ export const catalogue: readonly Story[] = [
   wholeCard,
   refusedGroups,
   poorQemu,
+  stubbornRemoval,
+  killedInAdd,
+  sharedShutdown,
+  nicInUse,
 ];

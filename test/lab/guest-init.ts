@@ -11,6 +11,7 @@ export function guestInit(): string {
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
+while read -r module; do insmod /modules/$module; done < /modules.order
 stty -F /dev/ttyS1 raw -echo
 exec < /dev/ttyS1
 echo "${guestReady}" > /dev/ttyS0

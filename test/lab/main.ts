@@ -84,7 +84,7 @@ async function prepare(options: Options, say: (line: string) => void): Promise<R
   const packaged = provideKernel(options.kernel, cache);
   const kernel = { ...packaged, image: provideVmlinux(packaged) };
   const qemu = provideQemu(options.qemu, cache);
-  const initrd = provideInitrd({ name: "guest", kernel, modules: [], init: guestInit() }, cache);
+  const initrd = provideInitrd({ name: "guest", kernel, modules: ["e1000e"], init: guestInit() }, cache);
   progress(`Linux ${kernel.release}, QEMU ${qemu.version}`);
   const guest = await provideGuest({ kernel: kernel.image, initrd }, "acpi", qemu, cache);
   return new Runner({ machine: { kernel, qemu, cache }, guest, isKeep: options.isKeep, say });

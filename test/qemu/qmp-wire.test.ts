@@ -156,7 +156,7 @@ describe("a living QEMU", () => {
         heardLate();
       },
     });
-    qemu.kill("SIGSTOP");
+    await qemu.stop();
     try {
       const error = await failureOf(client.execute("query-status", {}, { timeoutMs: 200 }));
       expect(error).toBeInstanceOf(QmpTimeoutError);
@@ -171,7 +171,7 @@ describe("a living QEMU", () => {
 
   it("stays silent to a new client while it is stopped", async () => {
     await seenOff(qemu.path);
-    qemu.kill("SIGSTOP");
+    await qemu.stop();
     try {
       const error = await failureOf(connectQmp({ path: qemu.path, greetingTimeoutMs: 300 }));
       expect(error).toMatchObject({
@@ -236,7 +236,7 @@ describe("a dying QEMU", () => {
     const exited = once(qemu.process, "exit");
     await using client = await connectQmp({ path: qemu.path });
     const waiter = client.waitFor("SHUTDOWN", () => true, { timeoutMs: 60_000 });
-    qemu.kill("SIGSTOP");
+    await qemu.stop();
     const calls = [client.execute("query-status"), client.execute("stop")];
     qemu.kill("SIGKILL");
     const errors = await Promise.all([...calls, waiter].map(failureOf));

@@ -160,7 +160,7 @@ describe("the other client of a shared monitor", () => {
 
   it("is not blamed for a QEMU that is stopped", async () => {
     await untilLast("up");
-    vm.signal("SIGSTOP");
+    await vm.stop();
     expect(await line.look()).toMatchObject({ kind: "unreachable", code: "qmp.busy-or-silent" });
     vm.signal("SIGCONT");
     await untilLast("up");

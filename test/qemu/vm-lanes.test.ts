@@ -39,7 +39,7 @@ describe.each(["dedicated", "shared"] as const)("three VMs with %s monitors", (m
         heard.set(name, new Heard(link.status$));
       }
       await expect.poll(() => kinds(links), { timeout: 30_000 }).toEqual(["up", "up", "up"]);
-      vms.get("b")?.signal("SIGSTOP");
+      await vms.get("b")?.stop();
 
       const ended: string[] = [];
       const passes = new Map<string, number>();

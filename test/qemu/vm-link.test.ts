@@ -80,7 +80,7 @@ describe("the link to a real QEMU", () => {
   it("calls a stopped process unreachable, never absent, and is back when that goes on", async () => {
     vm.start();
     await (await vm.connect()).close();
-    vm.signal("SIGSTOP");
+    await vm.stop();
     const { link, heard } = open();
     expect(await heard.until(is("unreachable"))).toMatchObject({ status: { code: "qmp.busy-or-silent" } });
     expect(await link.look()).toMatchObject({ kind: "unreachable" });
@@ -94,7 +94,7 @@ describe("the link to a real QEMU", () => {
     await (await vm.connect()).close();
     const { link, heard } = open();
     await heard.until(is("up"));
-    vm.signal("SIGSTOP");
+    await vm.stop();
     expect(await link.look()).toMatchObject({ kind: "unreachable", code: "qmp.busy-or-silent" });
     await heard.until(is("unreachable"), 1);
     vm.signal("SIGCONT");

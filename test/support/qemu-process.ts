@@ -7,11 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectQmp, QmpConnectError } from "../../src/qmp/index.js";
+import { stopProcess } from "./stopping.js";
 
 export interface QemuProcess extends AsyncDisposable {
   readonly path: string;
   readonly process: ChildProcess;
   kill(signal: NodeJS.Signals): void;
+  /** Stops it, and resolves once it has stopped. */
+  stop(): Promise<void>;
 }
 
 const MACHINE = ["-M", "q35", "-accel", "tcg", "-S", "-m", "64", "-display", "none", "-nodefaults"];
@@ -33,6 +36,7 @@ export async function startQemu(extraArgs: readonly string[] = []): Promise<Qemu
     path,
     process: child,
     kill: (signal) => void child.kill(signal),
+    stop: () => stopProcess(child.pid),
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await exited;

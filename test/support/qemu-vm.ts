@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectQmp, type QmpClient, QmpConnectError } from "../../src/qmp/index.js";
+import { stopProcess } from "./stopping.js";
 
 export interface QemuVmOptions {
   /** `qemu-system-x86_64` by default. */
@@ -69,6 +70,11 @@ export class QemuVm implements AsyncDisposable {
 
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
+  }
+
+  /** Stops it, and resolves once it has stopped. */
+  async stop(): Promise<void> {
+    await stopProcess(this.#child?.pid);
   }
 
   async kill(): Promise<void> {

@@ -10,6 +10,7 @@ function paper(input = ""): { io: CliIo; out: string[]; err: string[]; codes: nu
   const io = {
     out: (line: string) => out.push(line),
     err: (line: string) => err.push(line),
+    now: () => 0,
     input: () => Promise.resolve(input),
     uid: 0,
     exit: (code: number) => codes.push(code),

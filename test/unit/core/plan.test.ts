@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { qemuIdOf } from "../../../src/core/address.js";
 import { HOST_LANE, nextDueMs, plan, planAll } from "../../../src/core/plan.js";
 import { reduce } from "../../../src/core/reduce.js";
+import type { StepOf } from "../../../src/core/step.js";
 import {
   aDevice,
   aLease,
@@ -183,6 +185,40 @@ describe("plan: departures", () => {
     });
     expect(kinds(world)).toEqual({ steps: [], held: ["detach-limit", "detach-limit"] });
     expect(kinds({ ...world, isDetachConfirmed: true }).steps).toEqual(["detach", "detach"]);
+  });
+
+  it("counts what is on its way into a VM towards the detach limit", () => {
+    const second = aDevice(nic, { driver: "vfio-pci" });
+    const vms = [
+      { name: "a", qmp: "/a" },
+      { name: "b", qmp: "/b" },
+    ];
+    const inFlight: StepOf<"attach"> = {
+      kind: "attach",
+      vm: "b",
+      iommuGroups: [second.iommuGroup as number],
+      placements: [
+        {
+          address: second.address,
+          id: qemuIdOf(second.address),
+          bus: "rp0",
+          addr: "0",
+          rule: "r",
+          properties: {},
+        },
+      ],
+      nodeOwner: null,
+    };
+    const world = aWorld(
+      {
+        devices: [device, second],
+        vms: { a: up({ attached: [attached(gpu)] }), b: up() },
+        leases: [aLease(device, "a"), aLease(second, "b")],
+        policy: aPolicy([], { vms }),
+      },
+      { running: new Map([["b", inFlight]]) },
+    );
+    expect(plan(world, "a").held).toMatchObject([{ reason: { kind: "detach-limit", count: 2 } }]);
   });
 
   it("counts what a silent VM holds towards the detach limit", () => {

@@ -2,12 +2,23 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addressOfQemuId } from "../../../src/core/address.js";
-import type { Device } from "../../../src/core/device.js";
+import { type Device, identityOf } from "../../../src/core/device.js";
+import { NO_INTENTS } from "../../../src/core/intent.js";
 import type { Rule, VmSpec } from "../../../src/core/policy.js";
 import { resolve } from "../../../src/core/resolve.js";
 import { environmentLines, qemuLine } from "../../../src/core/resolve-text.js";
 import type { World } from "../../../src/core/world.js";
-import { aDevice, aPolicy, aRule, aSelectRule, aWorld, protectedBy } from "../../support/builders.js";
+import {
+  aDevice,
+  aLease,
+  aPolicy,
+  aRule,
+  aSelectRule,
+  attached,
+  aWorld,
+  protectedBy,
+  up,
+} from "../../support/builders.js";
 
 const gpu = aDevice("0000:65:00.0");
 const sound = aDevice("0000:65:00.1", { class: "040300" });
@@ -127,19 +138,15 @@ describe("the arguments for QEMU", () => {
     );
   });
 
-  it("do not mind what was leased, reserved or attached: a fresh start decides", () => {
-    const world = worldOf(
-      [gpu, aDevice("0000:66:00.0")],
-      [aSelectRule("one", { vendor: "10de" }, "a", { min: 1, max: 1 })],
-    );
-    const intents = {
-      pins: [],
-      reservations: [{ address: gpu.address, vm: "b", untilMs: null, detail: "x" }],
-      orders: [],
-      quarantines: [],
-      ports: [],
+  it("do not mind what is leased or attached now: a fresh start decides", () => {
+    const other = aDevice("0000:66:00.0");
+    const rule = aSelectRule("one", { vendor: "10de" }, "a", { min: 1, max: 1 });
+    const world = worldOf([gpu, other], [rule]);
+    const running = {
+      leases: new Map([[other.address, aLease(other, "a", { rule: "one" })]]),
+      vms: new Map([["a", up({ attached: [attached(other.address)] })]]),
     };
-    expect(line({ ...world, intents })).toBe(line(world));
+    expect(line({ ...world, ...running })).toBe(line(world));
   });
 
   it("hold no blank, quote or glob character inside an argument", () => {
@@ -184,6 +191,41 @@ describe("what cannot be resolved", () => {
   it("is a card that is not the expected one", () => {
     const rule = aRule("gpu", { address: gpu.address }, "a", { expect: { device: "1eb8" } });
     expect(line(worldOf([gpu], [rule]))).toMatch(/^6: .*expected device 1eb8, found device 2204/);
+  });
+
+  it("is what was kept from the VM by hand, before any agent runs", () => {
+    const inQuarantine = {
+      address: gpu.address,
+      identity: identityOf(gpu),
+      why: "it fell off the bus",
+      atMs: 0,
+    };
+    const quarantines = [{ ...inQuarantine, isCleared: false }];
+    const reservations = [{ address: gpu.address, vm: "b", untilMs: 2_000_000, detail: "for b" }];
+    const kept = (more: Partial<World>) => line(worldOf([gpu], [gpus], {}, more));
+    expect(kept({ intents: { ...NO_INTENTS, quarantines } })).toMatch(/^2: .*it fell off the bus/);
+    expect(kept({ intents: { ...NO_INTENTS, reservations } })).toMatch(/^2: .*reserved for b/);
+    expect(kept({ intents: { ...NO_INTENTS, reservations }, nowMs: 2_000_000 })).toMatch(/^-device /);
+    expect(kept({ areIntentsLost: true })).toMatch(/^2: .*accept-loss/);
+  });
+
+  it("is another card than the one that a pinned rule has learnt", () => {
+    const pin = {
+      rule: "gpus",
+      address: gpu.address,
+      path: null,
+      serial: "00-01",
+      identity: identityOf(gpu),
+    };
+    const world = worldOf(
+      [{ ...gpu, serial: "00-02" }],
+      [{ ...gpus, isPinned: true }],
+      {},
+      {
+        intents: { ...NO_INTENTS, pins: [pin] },
+      },
+    );
+    expect(line(world)).toMatch(/^6: .*serial 00-01, found .*serial 00-02/);
   });
 
   it("is a rule that is short, but not what the operator keeps from every VM", () => {

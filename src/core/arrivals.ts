@@ -26,9 +26,11 @@ import { pairKey, vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   const used = new Set<string>();
-  const raise = memlockRaise(scene.world, vm);
+  let raise = memlockRaise(scene.world, vm);
   return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
     const { moves, places } = convoyMoves(scene, convoy, used, raise);
+    // One is enough for all that wait for it.
+    raise = moves.some((move) => "step" in move && move.step.kind === "raise-memlock") ? null : raise;
     if (moves.some(wantsPortSoon)) {
       for (const place of places) {
         used.add(portKey(place));
@@ -59,10 +61,9 @@ function convoyMoves(
   const places = chosen.ok ? chosen.value : [];
   const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
   if (reason?.kind === "memlock" && chosen.ok && raise !== null) {
-    return {
-      moves: [{ step: { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise } }],
-      places,
-    };
+    const why = `it may lock ${reason.limitBytes} bytes of memory but needs at least ${reason.neededBytes}`;
+    const step: Step = { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise, why };
+    return { moves: [{ step }], places };
   }
   const moves: Move[] =
     reason === null

@@ -73,6 +73,7 @@ export interface StepArguments {
     readonly process: { readonly pid: number; readonly startTicks: string };
     /** The new limit. */
     readonly bytes: number;
+    readonly why: string;
   };
 }
 

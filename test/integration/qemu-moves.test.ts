@@ -197,7 +197,7 @@ describe("detaching", () => {
     // Far longer than the test may take: the event ends the wait.
     expect(await detachDevice(client, DEPARTING, { waitMs: 600_000 })).toMatchObject({
       kind: "refused",
-      reason: "guest-busy",
+      reason: "guest-refused",
       detail: "the guest refused the unplug",
     });
   });

@@ -16,12 +16,13 @@ import { planAll } from "../core/plan.js";
 import type { Policy } from "../core/policy.js";
 import { type DmaSafety, type ProtectionFacts, protect } from "../core/protection.js";
 import { type AgentFacts, reportPlan, reportStatus } from "../core/report.js";
-import { SceneCache } from "../core/scene.js";
+import { type Scene, SceneCache } from "../core/scene.js";
 import type { Signal } from "../core/signal.js";
 import { wishesOf } from "../core/wishes.js";
 import { readDmaSafety } from "../host/dma-facts.js";
 import { readBootId } from "../host/identity.js";
 import type { KernelIo } from "../host/kernel-io.js";
+import { rereadProcess } from "../host/process.js";
 import { readProtections } from "../host/protection-facts.js";
 import type { HostRoot } from "../host/root.js";
 import { createScanner } from "../host/scan.js";
@@ -32,6 +33,7 @@ import { Chronicle } from "./chronicle.js";
 import { HostEye, type HostLook } from "./host-eye.js";
 import { createHostHands } from "./host-hands.js";
 import { LeaseBook } from "./lease-book.js";
+import { LimitWatch } from "./limit-watch.js";
 import { Links } from "./links.js";
 import type { ProcessEdge } from "./main.js";
 import { type Memory, openMemory } from "./memory.js";
@@ -109,6 +111,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     policy,
   );
+  const limits = limitWatch(parts, (signals) => agent.post(signals));
   const agent = new Agent({
     scenes,
     now,
@@ -130,10 +133,7 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     announce: chronicle.announceStep,
     onTurn: (turn) => {
       chronicle.onTurn(turn);
-      const { world } = turn;
-      if (world.policy?.vms.some((vm) => vm.monitor === "shared") === true) {
-        links.expectNewsOf(vmsWithNewsToCome(world, planAll(world, scenes.of(world)).held));
-      }
+      tellWatchers(scenes.of(turn.world), links, limits);
     },
     onError: parts.onError,
   });
@@ -162,12 +162,26 @@ export async function compose(parts: Ingredients): Promise<Composition> {
     },
     look: async () => agent.post([await eye.look("rescan")]),
     stop: async () => {
+      limits.stop();
       await Promise.all([agent.stop(), closeControl()]);
       await chronicle.end();
       await log.close();
     },
     abandon: () => agent.abandon(),
   };
+}
+
+function limitWatch({ edge, root }: Ingredients, post: (signals: readonly Signal[]) => void): LimitWatch {
+  return new LimitWatch({ now: edge.now, reread: (process) => rereadProcess(root, process), post });
+}
+
+/** Tells those who look after VMs that do not tell of themselves what is waited for now. */
+function tellWatchers(scene: Scene, links: Links, limits: LimitWatch): void {
+  const { world } = scene;
+  limits.onTurn(scene);
+  if (world.policy?.vms.some((vm) => vm.monitor === "shared") === true) {
+    links.expectNewsOf(vmsWithNewsToCome(world, planAll(world, scene).held));
+  }
 }
 
 function intentsRead({ holds, intents, areIntentsLost }: Memory): Signal {

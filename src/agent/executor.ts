@@ -14,7 +14,7 @@ import {
   releaseDevice,
   renewLease,
 } from "./steps-host.js";
-import { attachUnit, detachDevice } from "./steps-vm.js";
+import { attachUnit, detachDevice, raiseVmMemlock } from "./steps-vm.js";
 import type { Deed, Tools } from "./tools.js";
 
 type Executor = { readonly [K in StepKind]: (step: StepOf<K>, tools: Tools) => Promise<Deed> };
@@ -28,6 +28,7 @@ const executor: Executor = {
   quarantine: quarantineDevice,
   renew: renewLease,
   adopt: adoptDevice,
+  "raise-memlock": raiseVmMemlock,
 };
 
 /** Does one step. Never throws: what is thrown below becomes `failed` with its code. */

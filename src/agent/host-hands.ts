@@ -5,6 +5,7 @@ import type { HostContext, HostDeed as RoomDeed } from "../host/host-write.js";
 import { readOriginal } from "../host/identity.js";
 import type { KernelIo, KernelIoResult } from "../host/kernel-io.js";
 import { loadKernelModule } from "../host/kernel-module.js";
+import { raiseMemlock } from "../host/memlock.js";
 import { findVfioHolders } from "../host/process.js";
 import { release } from "../host/release.js";
 import type { HostRoot } from "../host/root.js";
@@ -44,6 +45,7 @@ export function createHostHands(root: HostRoot, io: KernelIo, announce: HostCont
       const deed = await giveNode(context, iommuGroup, uid, gid);
       return deed.kind === "done" ? { kind: "done" } : deed;
     },
+    raiseMemlock: async (process, bytes) => (await raiseMemlock(context, process, bytes)) ?? { kind: "done" },
     holders: (iommuGroup) => findVfioHolders(root, iommuGroup),
   };
 }

@@ -25,7 +25,8 @@ import { type FoundVm, withFoundVms } from "../core/found-vms.js";
 import { listenerObjection } from "../core/listener.js";
 import type { Policy, VmSpec } from "../core/policy.js";
 import type { Signal } from "../core/signal.js";
-import { findSocketOwner, isListening, isRunning } from "../host/process.js";
+import type { VmStatus } from "../core/vm.js";
+import { findSocketOwner, isListening, isRunning, rereadProcess } from "../host/process.js";
 import type { HostRoot } from "../host/root.js";
 import { uidOf } from "../host/users.js";
 import { linkVm, type VmLink } from "../qemu/link.js";
@@ -72,7 +73,7 @@ export class Links {
         look: async () => {
           const status = await link.look();
           const now = this.#open.get(name);
-          return now === undefined || now === link ? status : now.look();
+          return this.#asOfNow(now === undefined || now === link ? status : await now.look());
         },
       }
     );
@@ -124,12 +125,23 @@ export class Links {
     const link = this.#prepared.get(keyOf(place)) ?? this.#link(place, this.#recordIfPossible(place));
     this.#open.set(name, link);
     return link.status$.pipe(
+      map((signal) =>
+        signal.kind === "vm-seen" ? { ...signal, status: this.#asOfNow(signal.status) } : signal,
+      ),
       finalize(() => {
         if (this.#open.get(name) === link) {
           this.#open.delete(name);
         }
       }),
     );
+  }
+
+  /** A link keeps the process that it has found; its limits may be others by now. */
+  #asOfNow(status: VmStatus): VmStatus {
+    const process = status.kind === "up" ? status.view.process : null;
+    return status.kind !== "up" || process === null
+      ? status
+      : { ...status, view: { ...status.view, process: rereadProcess(this.#parts.root, process) } };
   }
 
   #link({ name, qmp, monitor, listener }: VmSpec, onWire: WireTap | undefined): VmLink {

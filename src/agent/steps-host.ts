@@ -7,6 +7,7 @@ import { isLeaseOf, type Lease, withTerms } from "../core/lease.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, StepOf } from "../core/step.js";
 import type { VmProcess } from "../core/vm.js";
+import { describeHolders } from "./remedies.js";
 import type { Deed, HostDeed, Tools } from "./tools.js";
 
 /** Leases the unit, then moves it to its vfio driver; all of it or nothing. */
@@ -16,7 +17,7 @@ export async function bindUnit(step: StepOf<"bind">, tools: Tools): Promise<Deed
   if (isOpenElsewhere) {
     return refusal(
       "group-busy",
-      `IOMMU group ${step.iommuGroup} is open in process ${holders.join(", ")}`,
+      `IOMMU group ${step.iommuGroup} is open in ${describeHolders(holders, tools)}`,
       await seen(tools),
     );
   }
@@ -152,7 +153,7 @@ export async function releaseDevice(step: StepOf<"release">, tools: Tools): Prom
   }
   const holders = await holdersOf(device, tools);
   if (holders.length > 0) {
-    const detail = `IOMMU group ${device?.iommuGroup} is still open in process ${holders.join(", ")}`;
+    const detail = `IOMMU group ${device?.iommuGroup} is still open in ${describeHolders(holders, tools)}`;
     return refusal("group-busy", detail, await seen(tools));
   }
   const deed = await tools.host.release(lease);
@@ -202,7 +203,7 @@ export async function adoptDevice(step: StepOf<"adopt">, tools: Tools): Promise<
     // A QEMU may list whatever it likes: only what its process really has open is ours to note (semantics.md 9).
     const detail = `${step.vm} lists ${step.address}, but its process does not have the IOMMU group open`;
     return {
-      outcome: { kind: "refused", reason: "not-in-vm", detail, isWorthRetrying: false },
+      outcome: { kind: "refused", reason: "not-in-vm", detail },
       seen: await seen(tools),
     };
   }
@@ -235,7 +236,7 @@ async function seen(tools: Tools): Promise<Signal[]> {
 }
 
 function refusal(reason: "group-busy", detail: string, signals: readonly Signal[]): Deed {
-  return { outcome: { kind: "refused", reason, detail, isWorthRetrying: true }, seen: signals };
+  return { outcome: { kind: "refused", reason, detail }, seen: signals };
 }
 
 function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
@@ -247,13 +248,12 @@ function outcomeOf(deed: HostDeed, what: string, tail: string): Outcome {
         kind: "refused",
         reason: "stuck",
         detail: `${what}: ${deed.detail}${tail}`,
-        isWorthRetrying: true,
       };
     case "failed":
       // Trying again does not bring a lost driver back: wait for a change, and do not write for ever.
       if (deed.code === "host.not-restored") {
         const detail = `${what}: ${deed.detail}${tail}`;
-        return { kind: "refused", reason: "not-restored", detail, isWorthRetrying: false };
+        return { kind: "refused", reason: "not-restored", detail };
       }
       return { kind: "failed", code: deed.code, detail: `${what}: ${deed.detail}${tail}` };
   }

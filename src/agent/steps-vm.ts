@@ -1,11 +1,13 @@
 /**
- * The steps that change a VM: attach a unit, ask a device to leave.
+ * The steps that change a VM or its process: attach a unit, ask a device to leave, raise a limit.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { PciAddress } from "../core/address.js";
+import { NEXT_MOVES } from "../core/next-move.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Placement, StepOf } from "../core/step.js";
-import type { Deed, HostDeed, Tools, VmHands } from "./tools.js";
+import { explained, grantNode, remedy } from "./remedies.js";
+import type { Deed, Tools, VmHands } from "./tools.js";
 
 /** A native port blinks for about six seconds. */
 const BUSY_ATTEMPTS = 16;
@@ -25,35 +27,41 @@ export async function attachUnit(step: StepOf<"attach">, tools: Tools): Promise<
     }
   }
   const plugged: Placement[] = [];
+  const details: string[] = [];
   for (const placement of step.placements) {
-    const outcome = await vm.attach(placement);
+    const outcome = await plugIn(step, placement, vm, tools);
     if (outcome.kind !== "done") {
       if (outcome.kind === "timed-out") {
         return { outcome, seen: [], seenAfter: [await lookAt(step.vm, vm, tools)] };
       }
       const undone = await plugOut(step, plugged, vm, tools);
-      return { outcome, seen: [await lookAt(step.vm, vm, tools), ...undone] };
+      return {
+        outcome,
+        seen: [...(await neighbours(outcome, tools)), await lookAt(step.vm, vm, tools), ...undone],
+      };
     }
     plugged.push(placement);
+    details.push(...(outcome.detail === undefined ? [] : [outcome.detail]));
   }
-  return { outcome: { kind: "done" }, seen: [await lookAt(step.vm, vm, tools)] };
+  const detail = details.length === 0 ? {} : { detail: details.join("; ") };
+  return { outcome: { kind: "done", ...detail }, seen: [await lookAt(step.vm, vm, tools)] };
 }
 
-/** QEMU opens the IOMMU group's node as its own user; each bind recreates it as root's (facts.md 8). */
-async function grantNode(step: StepOf<"attach">, iommuGroup: number, tools: Tools): Promise<HostDeed> {
-  if (step.nodeOwner === null || step.nodeOwner.uid === 0) {
-    return { kind: "done" };
+/** Plugs one device; what can be done about a refusal by ourselves is done once, and then it is tried again. */
+async function plugIn(
+  step: StepOf<"attach">,
+  placement: Placement,
+  vm: VmHands,
+  tools: Tools,
+): Promise<Outcome> {
+  const outcome = await vm.attach(placement);
+  if (outcome.kind !== "refused" || !(await remedy(step, placement, outcome, tools))) {
+    return explained(step, placement, outcome, tools);
   }
-  const { uid, gid } = step.nodeOwner;
-  const before = await tools.host.nodeOwner(iommuGroup);
-  if (before.uid === uid) {
-    return { kind: "done" };
-  }
-  const leases = step.placements.flatMap(({ address }) =>
-    tools.world().devices.get(address)?.iommuGroup === iommuGroup ? (tools.leases.get(address) ?? []) : [],
-  );
-  await tools.leases.put(leases.map((lease) => ({ ...lease, nodeOwner: lease.nodeOwner ?? before })));
-  return tools.host.giveNode(iommuGroup, uid, gid);
+  const second = await vm.attach(placement);
+  return second.kind === "done"
+    ? { kind: "done", detail: `at the second attempt; the first was refused: ${outcome.detail}` }
+    : explained(step, placement, second, tools);
 }
 
 /** The way back: last in, first out. A guest that does not let go at once leaves a pending unplug behind. */
@@ -84,7 +92,7 @@ async function plugOut(
 async function detachPatiently(vm: VmHands, id: string, address: PciAddress): Promise<Outcome> {
   for (let attempt = 1; ; attempt += 1) {
     const outcome = await vm.detach(id, address);
-    const isBusy = outcome.kind === "refused" && outcome.reason === "guest-busy";
+    const isBusy = outcome.kind === "refused" && NEXT_MOVES[outcome.reason] === "wait-a-moment";
     if (!isBusy || attempt === BUSY_ATTEMPTS) {
       return outcome;
     }
@@ -100,6 +108,27 @@ export async function detachDevice(step: StepOf<"detach">, tools: Tools): Promis
   }
   const outcome: Outcome = await vm.detach(step.id, step.address);
   return { outcome, seen: [await lookAt(step.vm, vm, tools)] };
+}
+
+/** Lets the VM's process lock more memory; the look after it shows the new limit. */
+export async function raiseVmMemlock(step: StepOf<"raise-memlock">, tools: Tools): Promise<Deed> {
+  const vm = tools.vm(step.vm);
+  if (vm === undefined) {
+    return { outcome: { kind: "cancelled", detail: `no VM named ${step.vm}` }, seen: [] };
+  }
+  const deed = await tools.host.raiseMemlock(step.process, step.bytes);
+  const code = deed.kind === "failed" ? deed.code : "host.stuck";
+  const outcome: Outcome =
+    deed.kind === "done"
+      ? { kind: "done" }
+      : { kind: "failed", code, detail: `cannot raise the memory limit of ${step.vm}: ${deed.detail}` };
+  return { outcome, seen: [await lookAt(step.vm, vm, tools)] };
+}
+
+/** A refusal for a neighbour's sake is only understood by a fresh look at the host. */
+async function neighbours(outcome: Outcome, tools: Tools): Promise<Signal[]> {
+  const isTheirs = outcome.kind === "refused" && NEXT_MOVES[outcome.reason] === "free-sibling";
+  return isTheirs ? [await tools.eye.look("step")] : [];
 }
 
 async function lookAt(name: string, vm: VmHands, tools: Tools): Promise<Signal> {

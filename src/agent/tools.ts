@@ -4,8 +4,9 @@
  */
 import type { PciAddress } from "../core/address.js";
 import type { Lease, OriginalState } from "../core/lease.js";
+import type { RefusalReason } from "../core/next-move.js";
 import type { Signal } from "../core/signal.js";
-import type { Outcome, Placement, RefusalReason } from "../core/step.js";
+import type { Outcome, Placement } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
 import type { World } from "../core/world.js";
 import type { HostEye } from "./host-eye.js";
@@ -36,6 +37,11 @@ export interface HostHands {
   /** Owner of an IOMMU group's vfio node. @throws when there is no node. */
   readonly nodeOwner: (iommuGroup: number) => Promise<{ uid: number; gid: number }>;
   readonly giveNode: (iommuGroup: number, uid: number, gid: number) => Promise<HostDeed>;
+  /** Lets a process lock that many bytes of memory. */
+  readonly raiseMemlock: (
+    process: { readonly pid: number; readonly startTicks: string },
+    bytes: number,
+  ) => Promise<HostDeed>;
   /** Processes that have the IOMMU group open. */
   readonly holders: (iommuGroup: number) => Promise<readonly number[]>;
 }

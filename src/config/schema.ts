@@ -55,6 +55,9 @@ const vm = z.strictObject(
       .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: MACHINE_EXPECTED })
       .optional()
       .describe("Machine family, for arguments that are resolved before it starts"),
+    raiseMemlock: flag
+      .optional()
+      .describe("Allow its QEMU to lock as much memory as its first device needs, where its limit is lower"),
   },
   { error: "expected a VM: name and qmp" },
 );

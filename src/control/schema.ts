@@ -140,7 +140,17 @@ export const planResponse = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(["bind", "attach", "detach", "release", "forget", "quarantine", "renew", "adopt"]),
+        kind: z.enum([
+          "bind",
+          "attach",
+          "detach",
+          "release",
+          "forget",
+          "quarantine",
+          "renew",
+          "adopt",
+          "raise-memlock",
+        ]),
         vm: z.string(),
         addresses: z.array(z.string()).readonly(),
         why: z.string().optional(),

@@ -9,11 +9,13 @@ import type { HeldReason } from "./held.js";
 import { holdOn } from "./holds.js";
 import { isLeaseOf, type Lease, termsOf } from "./lease.js";
 import { termsNow } from "./lost.js";
+import { type MemlockRaise, memlockRaise } from "./memlock.js";
 import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { choosePorts, type Place } from "./port-choice.js";
 import { unansweredPortOf } from "./ports-in-flight.js";
 import { retryHeld, vmObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
+import { withShunned } from "./shunned-ports.js";
 import { isOnItsWayBack } from "./slot-mates.js";
 import type { Step } from "./step.js";
 import type { Unit } from "./unit.js";
@@ -24,8 +26,11 @@ import { pairKey, vmStatus, type World } from "./world.js";
 /** The bind and attach moves for one VM. */
 export function planArrivals(scene: Scene, vm: string): Move[] {
   const used = new Set<string>();
+  let raise = memlockRaise(scene.world, vm);
   return convoysOf(scene.assignment.byVm.get(vm) ?? []).flatMap((convoy) => {
-    const { moves, places } = convoyMoves(scene, convoy, used);
+    const { moves, places } = convoyMoves(scene, convoy, used, raise);
+    // One is enough for all that wait for it.
+    raise = moves.some((move) => "step" in move && move.step.kind === "raise-memlock") ? null : raise;
     if (moves.some(wantsPortSoon)) {
       for (const place of places) {
         used.add(portKey(place));
@@ -44,6 +49,7 @@ function convoyMoves(
   scene: Scene,
   convoy: Convoy,
   used: ReadonlySet<string>,
+  raise: MemlockRaise | null,
 ): { readonly moves: Move[]; readonly places: readonly Place[] } {
   const { whole } = convoy;
   const missing = missingOf(scene, whole);
@@ -54,6 +60,11 @@ function convoyMoves(
   const chosen = placesFor(scene, whole, missing, used);
   const places = chosen.ok ? chosen.value : [];
   const reason = unitObjection(scene, whole, missing) ?? (chosen.ok ? null : chosen.error);
+  if (reason?.kind === "memlock" && chosen.ok && raise !== null) {
+    const why = `it may lock ${reason.limitBytes} bytes of memory but needs at least ${reason.neededBytes}`;
+    const step: Step = { kind: "raise-memlock", vm: whole.vm, addresses: missing, ...raise, why };
+    return { moves: [{ step }], places };
+  }
   const moves: Move[] =
     reason === null
       ? nextSteps(scene, convoy, places).map((step) => ({ step }))
@@ -72,7 +83,9 @@ function placesFor(
   used: ReadonlySet<string>,
 ): Result<readonly Place[], HeldReason> {
   const status = vmStatus(scene.world, unit.vm);
-  return status.kind === "up" ? choosePorts(scene, unit, missing, status.view, used) : ok([]);
+  return status.kind === "up"
+    ? choosePorts(scene, unit, missing, withShunned(scene.world, unit.vm, status.view), used)
+    : ok([]);
 }
 
 function foreignMoves(scene: Scene, unit: Unit): Move[] {

@@ -7,6 +7,7 @@ import { isInQuarantine } from "./eligibility.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, isSameTerms, type Lease } from "./lease.js";
 import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
+import { memlockRaise } from "./memlock.js";
 import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
 import { retryHeld } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
@@ -216,7 +217,9 @@ function releaseReason(scene: Scene, lease: Lease): string | null {
   if (!isWanted(scene, lease)) {
     return "no rule gives it to this VM any more";
   }
-  if (backoffOf(world, "arrive", lease.vm, lease.address)?.untilMs === null) {
+  const rest = backoffOf(world, "arrive", lease.vm, lease.address);
+  const isAboutToBeRaised = rest?.waitsOn?.kind === "memory-limit" && memlockRaise(world, lease.vm) !== null;
+  if (rest?.untilMs === null && !isAboutToBeRaised) {
     return "QEMU refused it for good";
   }
   const status = vmStatus(world, lease.vm);

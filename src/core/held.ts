@@ -75,6 +75,21 @@ export type HeldReason =
       readonly neededBytes: number;
     }
   | { readonly kind: "process-unknown"; readonly vm: string }
+  | {
+      readonly kind: "node-access";
+      readonly vm: string;
+      /** QEMU's user; `null` while its process is not known. */
+      readonly uid: number | null;
+      readonly iommuGroup: number;
+      readonly detail: string;
+    }
+  /** Somebody has the IOMMU group open who is not asked to let go of it. */
+  | { readonly kind: "group-busy"; readonly iommuGroup: number; readonly detail: string }
+  | {
+      readonly kind: "group-not-viable";
+      readonly iommuGroup: number;
+      readonly siblings: readonly { readonly address: PciAddress; readonly driver: string }[];
+    }
   | { readonly kind: "foreign"; readonly vm: string; readonly id: string | null }
   | { readonly kind: "leased-elsewhere"; readonly vm: string }
   | { readonly kind: "in-vm-elsewhere"; readonly vm: string }
@@ -215,9 +230,15 @@ function describeMoment(reason: Moment): string {
     case "outcome-unknown":
       return `${reason.vm} did not answer whether it took it at port ${reason.port}: waiting for a look`;
     case "memlock":
-      return `${reason.vm} may lock ${reason.limitBytes} bytes of memory but needs more than ${reason.neededBytes}: raise LimitMEMLOCK of its service`;
+      return `${reason.vm} may lock ${reason.limitBytes} bytes of memory but needs at least ${reason.neededBytes}: raise LimitMEMLOCK of its service, or say raiseMemlock: true in its entry`;
     case "process-unknown":
       return `the QEMU process of ${reason.vm} was not found, so its user is not known`;
+    case "node-access":
+      return `the QEMU of ${reason.vm} (user ${reason.uid ?? "unknown"}) cannot open /dev/vfio/${reason.iommuGroup}, which was given to it: ${reason.detail}`;
+    case "group-busy":
+      return `IOMMU group ${reason.iommuGroup} is in use: ${reason.detail}`;
+    case "group-not-viable":
+      return `IOMMU group ${reason.iommuGroup} cannot be used while ${reason.siblings.map(({ address, driver }) => `${address} is on driver ${driver}`).join(" and ")}`;
     case "foreign":
       return `${reason.vm} has it already${reason.id === null ? "" : ` as ${reason.id}`}, not by us: left alone`;
     case "leased-elsewhere":

@@ -25,6 +25,8 @@ interface VmTraits {
   readonly ports?: readonly string[];
   /** Machine family, such as `q35` or `microvm`, for arguments that are resolved before it starts. */
   readonly machine?: string;
+  /** Whether we may raise RLIMIT_MEMLOCK of its process where its first device needs that; absent: no. */
+  readonly raiseMemlock?: boolean;
 }
 
 /** A virtual machine of the operator's file. */

@@ -4,8 +4,9 @@
 import type { PciAddress } from "./address.js";
 import { backoffOf, type Purpose } from "./backoff.js";
 import type { HeldReason } from "./held.js";
+import { memlockShortage, refusedMemlock } from "./memlock.js";
 import { isPluggableState, type Port, type VmStatus, type VmView } from "./vm.js";
-import type { World } from "./world.js";
+import { type Backoff, vmStatus, type World } from "./world.js";
 
 /** What is against plugging `needed` devices into the VM now; `null` when it is ready. */
 export function vmObjection(vm: string, status: VmStatus, needed: number): HeldReason | null {
@@ -31,17 +32,8 @@ function viewObjection(vm: string, view: VmView, needed: number): HeldReason | n
   if (view.process === null) {
     return { kind: "process-unknown", vm };
   }
-  const { memlockBytes, canLockAnyMemory } = view.process;
-  // RLIMIT_MEMLOCK must cover the guest's memory plus its ROMs (facts.md 8): equal is already too little.
-  if (
-    !canLockAnyMemory &&
-    memlockBytes !== null &&
-    view.memoryBytes !== null &&
-    memlockBytes <= view.memoryBytes
-  ) {
-    return { kind: "memlock", vm, limitBytes: memlockBytes, neededBytes: view.memoryBytes };
-  }
-  return null;
+  const shortage = memlockShortage(view);
+  return shortage === null ? null : { kind: "memlock", vm, ...shortage };
 }
 
 /** The free ports, in the order in which they are used. */
@@ -68,10 +60,34 @@ export function retryHeld(
   if (backoff === undefined) {
     return null;
   }
-  if (backoff.untilMs === null) {
-    return { kind: "refused", detail: backoff.detail };
+  return backoff.untilMs === null || world.nowMs < backoff.untilMs ? restReason(world, backoff) : null;
+}
+
+/** What a rest waits for, where it can be named; else how long it has lasted. */
+function restReason(world: World, { vm, address, reason, waitsOn, ...backoff }: Backoff): HeldReason {
+  const status = vmStatus(world, vm);
+  const view = status.kind === "up" ? status.view : null;
+  const { detail, failures, untilMs } = backoff;
+  const iommuGroup = world.devices.get(address)?.iommuGroup ?? null;
+  if (waitsOn?.kind === "sibling-drivers" && iommuGroup !== null) {
+    return { kind: "group-not-viable", iommuGroup, siblings: waitsOn.drivers };
   }
-  return world.nowMs < backoff.untilMs
-    ? { kind: "backing-off", untilMs: backoff.untilMs, failures: backoff.failures, detail: backoff.detail }
-    : null;
+  const shortage = waitsOn?.kind === "memory-limit" && view !== null ? refusedMemlock(view) : null;
+  if (shortage !== null) {
+    return { kind: "memlock", vm, ...shortage };
+  }
+  if (reason === "node-access" && iommuGroup !== null) {
+    return { kind: "node-access", vm, uid: view?.process?.uid ?? null, iommuGroup, detail };
+  }
+  if (reason === "group-busy" && iommuGroup !== null && !isBeingLeft(world, iommuGroup)) {
+    return { kind: "group-busy", iommuGroup, detail };
+  }
+  return untilMs === null ? { kind: "refused", detail } : { kind: "backing-off", untilMs, failures, detail };
+}
+
+/** Whether a VM was asked to let go of a member of the IOMMU group: then who has it open is about to leave. */
+function isBeingLeft(world: World, iommuGroup: number): boolean {
+  return [...world.unplugs.values()].some(
+    ({ address }) => world.devices.get(address)?.iommuGroup === iommuGroup,
+  );
 }

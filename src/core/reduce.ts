@@ -12,6 +12,7 @@ import { learnPorts } from "./port-preference.js";
 import { landInFlight, noteInFlight, settleInFlight } from "./ports-in-flight.js";
 import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptFoundVms, adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
+import { liftOccupied, liftSeen, noteShunned } from "./shunned-ports.js";
 import type { Signal } from "./signal.js";
 import { addressesOf, type Step, type StepOf } from "./step.js";
 import { unplugName } from "./unplug.js";
@@ -150,6 +151,7 @@ function onVmSeen(world: World, signal: Extract<Signal, { kind: "vm-seen" }>): W
     nowMs: later(world, signal.atMs),
     vms: new Map(world.vms).set(signal.vm, status),
     portsInFlight: landInFlight(world.portsInFlight, signal.vm, status),
+    shunnedPorts: liftSeen(world.shunnedPorts, signal.vm, status),
   };
   return learning({
     ...next,
@@ -192,7 +194,9 @@ function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-d
       : world.vms;
   const unplugs = new Map(world.unplugs);
   unplugs.delete(pairKey(signal.vm, signal.id));
-  return { ...next, vms, unplugs, holds: hold === null ? world.holds : [...world.holds, hold] };
+  const shunnedPorts = liftOccupied(world.shunnedPorts, signal.vm);
+  const holds = hold === null ? world.holds : [...world.holds, hold];
+  return { ...next, vms, unplugs, shunnedPorts, holds };
 }
 
 function onLeasesWritten(world: World, written: readonly Lease[]): World {
@@ -227,8 +231,14 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
       return noteStepError(noted, step, outcome.detail);
     }
     case "refused":
-    case "failed":
-      return noteStepError({ ...next, backoffs: noteFailure(next, step, outcome) }, step, outcome.detail);
+    case "failed": {
+      const shunnedPorts = noteShunned(next, step, outcome);
+      const noted =
+        shunnedPorts === null
+          ? { ...next, backoffs: noteFailure(next, step, outcome) }
+          : { ...next, shunnedPorts };
+      return noteStepError(noted, step, outcome.detail);
+    }
     default:
       return unreachable(outcome);
   }

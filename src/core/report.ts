@@ -12,6 +12,7 @@ import type { MonitorUse, SourceName, VmSpec } from "./policy.js";
 import { remarksOn, type VmRemark } from "./remarks.js";
 import { type RuleReport, reportRules } from "./rule-report.js";
 import { type Scene, setScene } from "./scene.js";
+import { withShunned } from "./shunned-ports.js";
 import type { SourceState } from "./signal.js";
 import { addressesOf, type Step } from "./step.js";
 import type { VmProcess, VmStatus } from "./vm.js";
@@ -130,7 +131,7 @@ export function reportVm(world: World, name: string): VmReport {
     const reason = status.kind === "unknown" ? {} : { reason: status.reason };
     return { name, state: status.kind, ...reason, attached: [] };
   }
-  const { view } = status;
+  const view = withShunned(world, name, status.view);
   const remarks = remarksOn(name, view);
   const count = (kind: string) => view.ports.filter((port) => port.state.kind === kind).length;
   return {

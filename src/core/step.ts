@@ -4,6 +4,7 @@
  */
 import type { PciAddress } from "./address.js";
 import type { LeaseTerms } from "./lease.js";
+import type { RefusalReason } from "./next-move.js";
 
 /** One device on its way into one port. */
 export interface Placement {
@@ -64,31 +65,21 @@ export interface StepArguments {
   readonly renew: { readonly vm: string; readonly address: PciAddress; readonly terms: LeaseTerms };
   /** Write down a device of ours that a VM has but the ledger does not. */
   readonly adopt: { readonly vm: string; readonly rule: string; readonly address: PciAddress };
+  /** Allow the VM's process to lock the memory that its first device takes (`raiseMemlock` of the VM). */
+  readonly "raise-memlock": {
+    readonly vm: string;
+    /** The devices that wait for it. */
+    readonly addresses: readonly PciAddress[];
+    readonly process: { readonly pid: number; readonly startTicks: string };
+    /** The new limit. */
+    readonly bytes: number;
+    readonly why: string;
+  };
 }
 
 export type StepKind = keyof StepArguments;
 export type StepOf<K extends StepKind> = { readonly kind: K } & StepArguments[K];
 export type Step = { [K in StepKind]: StepOf<K> }[StepKind];
-
-/** Why QEMU or the kernel said no, and so what may help. `qemu/refusal.ts` maps QEMU's texts to these. */
-export type RefusalReason =
-  | "port-occupied"
-  | "port-unusable"
-  | "id-in-use"
-  | "device-absent"
-  | "not-bound"
-  | "no-iommu"
-  | "node-access"
-  | "group-busy"
-  | "group-not-viable"
-  | "already-attached"
-  | "memlock"
-  | "bad-arguments"
-  | "guest-busy"
-  | "stuck"
-  | "not-restored"
-  | "not-in-vm"
-  | "unknown";
 
 /** What came of a step. */
 export type Outcome =
@@ -98,9 +89,10 @@ export type Outcome =
   | {
       readonly kind: "refused";
       readonly reason: RefusalReason;
+      /** The words of the refusal, as they came. */
       readonly detail: string;
-      /** False: the same attempt cannot succeed before the device, the VM's process or the policy changes. */
-      readonly isWorthRetrying: boolean;
+      /** The device whose turn it was, in a step that is about several. */
+      readonly at?: PciAddress;
     }
   | { readonly kind: "failed"; readonly code: string; readonly detail: string }
   /** Not known what happened: look again. */
@@ -114,6 +106,8 @@ export function addressesOf(step: Step): readonly PciAddress[] {
       return [...step.members, ...step.companions, ...step.bystanders];
     case "attach":
       return step.placements.map((placement) => placement.address);
+    case "raise-memlock":
+      return step.addresses;
     case "detach":
     case "release":
     case "forget":

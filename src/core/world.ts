@@ -6,9 +6,11 @@ import type { Device } from "./device.js";
 import type { FoundVm } from "./found-vms.js";
 import { type Intents, NO_INTENTS } from "./intent.js";
 import type { Hold, Lease } from "./lease.js";
+import type { RefusalReason } from "./next-move.js";
 import type { Policy, SourceName } from "./policy.js";
 import type { PortInFlight } from "./ports-in-flight.js";
 import type { DmaSafety, Protection } from "./protection.js";
+import type { ShunnedPort } from "./shunned-ports.js";
 import type { SourceState } from "./signal.js";
 import type { Step } from "./step.js";
 import type { PlugMode, VmStatus } from "./vm.js";
@@ -24,6 +26,16 @@ export interface Unplug {
   readonly times: number;
 }
 
+/** A state of things that keeps a device from coming, as it was at the refusal. */
+export type Awaited =
+  /** RLIMIT_MEMLOCK of the VM's process; `null` when unlimited. */
+  | { readonly kind: "memory-limit"; readonly bytes: number | null }
+  /** Neighbours in the IOMMU group that were on host drivers; at least one. */
+  | {
+      readonly kind: "sibling-drivers";
+      readonly drivers: readonly { readonly address: PciAddress; readonly driver: string }[];
+    };
+
 /** A (device, VM) pair that was refused or failed lately. Void when any of what it names has changed. */
 export interface Backoff {
   readonly vm: string;
@@ -32,6 +44,10 @@ export interface Backoff {
   readonly process: string | null;
   readonly policy: string;
   readonly failures: number;
+  /** Why it was refused; `null` when it failed otherwise. */
+  readonly reason: RefusalReason | null;
+  /** What else ends the rest when it changes; `null`: nothing. */
+  readonly waitsOn: Awaited | null;
   /** When to try again; `null`: only after a change. */
   readonly untilMs: number | null;
   readonly detail: string;
@@ -83,6 +99,8 @@ export interface World {
   readonly backoffs: ReadonlyMap<string, Backoff>;
   /** By VM and port. */
   readonly portsInFlight: ReadonlyMap<string, PortInFlight>;
+  /** By VM and port: refused by QEMU although they look free. */
+  readonly shunnedPorts: ReadonlyMap<string, ShunnedPort>;
   /** The step each lane is in the middle of. */
   readonly running: ReadonlyMap<string, Step>;
   readonly sources: ReadonlyMap<SourceName, SourceState>;
@@ -113,6 +131,7 @@ export const emptyWorld: World = {
   unplugs: new Map(),
   backoffs: new Map(),
   portsInFlight: new Map(),
+  shunnedPorts: new Map(),
   running: new Map(),
   sources: new Map(),
 };

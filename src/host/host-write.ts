@@ -50,6 +50,8 @@ export type HostFailureCode =
   /** The kernel bound no driver, or another one. */
   | "host.not-bound"
   | "host.no-vfio-node"
+  /** The process whose limit was to be raised is not there any more. */
+  | "host.process-gone"
   /** A device that was to be kept driverless has a driver. */
   | "host.companion-bound"
   /** The original driver did not take the device back. */

@@ -26,6 +26,12 @@ export interface KernelIo {
   write(path: string, text: string, deadlineMs: number): Promise<KernelIoResult>;
   /** Changes the owner of a node; never follows a link. Does not block. */
   chown(path: string, uid: number, gid: number): Promise<KernelIoResult>;
+  /** Sets RLIMIT_MEMLOCK of a process, in bytes; a hard limit of `null` stays as it is. */
+  limitMemlock(
+    pid: number,
+    limit: { readonly softBytes: number; readonly hardBytes: number | null },
+    deadlineMs: number,
+  ): Promise<KernelIoResult>;
 }
 
 /** The real kernel. */
@@ -38,6 +44,8 @@ export function childKernelIo(): KernelIo {
         ? Promise.resolve({ kind: "failed", detail: "nothing to write" })
         : transfer(path, [`of=${path}`, "bs=65536", "conv=notrunc"], text, deadlineMs),
     chown: changeOwner,
+    limitMemlock: (pid, { softBytes, hardBytes }, deadlineMs) =>
+      setLimit(pid, hardBytes === null ? `${softBytes}:` : `${softBytes}:${hardBytes}`, deadlineMs),
   };
 }
 
@@ -76,6 +84,20 @@ async function obstacleAt(path: string): Promise<string | null> {
 function complaintOf(stderr: string): string {
   const [line = ""] = stderr.split("\n", 1);
   return line.replace(/^dd: /, "") || "dd failed without a word";
+}
+
+async function setLimit(pid: number, limit: string, deadlineMs: number): Promise<KernelIoResult> {
+  const end = await runChild("prlimit", ["--pid", String(pid), `--memlock=${limit}`], "", deadlineMs);
+  switch (end.kind) {
+    case "missing":
+      return { kind: "failed", detail: `cannot start prlimit (util-linux): ${end.detail}` };
+    case "stuck":
+      return { kind: "stuck", pid: end.pid, detail: `prlimit did not end within ${deadlineMs} ms` };
+    case "ended":
+      return end.code === 0
+        ? { kind: "done", text: "" }
+        : { kind: "failed", detail: end.stderr.trim().split("\n", 1)[0] || "prlimit failed without a word" };
+  }
 }
 
 async function changeOwner(path: string, uid: number, gid: number): Promise<KernelIoResult> {

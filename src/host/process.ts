@@ -38,8 +38,17 @@ export async function findSocketOwner(root: HostRoot, socketPath: string): Promi
   return pid === undefined || others.length > 0 ? null : readProcess(root, pid);
 }
 
+/** The same process as it is now: its limits may have changed. As it was, where it is gone. */
+export function rereadProcess(root: HostRoot, process: VmProcess): VmProcess {
+  const now = readProcess(root, process.pid);
+  return now?.startTicks === process.startTicks ? now : process;
+}
+
 /** Whether the process is still the one that was found: the same id, begun at the same moment. Reads one small file. */
-export function isRunning(root: HostRoot, { pid, startTicks }: VmProcess): boolean {
+export function isRunning(
+  root: HostRoot,
+  { pid, startTicks }: Pick<VmProcess, "pid" | "startTicks">,
+): boolean {
   return startTicksOf(textOf(root.proc(pid, "stat"))) === startTicks;
 }
 

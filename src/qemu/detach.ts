@@ -44,7 +44,7 @@ export async function detachDevice(
     const found = await readHostAddress(client, path);
     if (found !== address) {
       const detail = `${id} is ${found ?? "not a device of the host"}, not ${address}`;
-      return { kind: "refused", reason: "id-in-use", detail, isWorthRetrying: true };
+      return { kind: "refused", reason: "id-in-use", detail };
     }
   } catch (error) {
     const outcome = outcomeOfError(error);
@@ -106,7 +106,7 @@ async function confirm(client: QmpMover, id: string, refusal: string | undefined
   }
   return refusal === undefined
     ? { kind: "pending" }
-    : { kind: "refused", reason: "guest-busy", detail: refusal, isWorthRetrying: true };
+    : { kind: "refused", reason: "guest-refused", detail: refusal };
 }
 
 interface Departure {

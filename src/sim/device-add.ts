@@ -16,8 +16,8 @@ export interface DeviceAddContext {
   readonly vfio: SimVfio;
   readonly user: VfioUser;
   readonly memoryBytes: number;
-  /** RLIMIT_MEMLOCK; `null` when unlimited or void. */
-  readonly memlockBytes: number | null;
+  /** RLIMIT_MEMLOCK as of now; `null` when unlimited or void. */
+  readonly memlockBytes: () => number | null;
 }
 
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9\-._]*$/;
@@ -108,7 +108,8 @@ export function openHostDevice(context: DeviceAddContext, args: SimArguments): H
   if (opening.kind === "refused") {
     return fault(refusalText(address, opening.why, opening.group));
   }
-  if (isFirst && context.memlockBytes !== null && context.memlockBytes <= context.memoryBytes) {
+  const memlockBytes = context.memlockBytes();
+  if (isFirst && memlockBytes !== null && memlockBytes <= context.memoryBytes) {
     context.vfio.close(address);
     return fault(
       `vfio ${address}: failed to setup container for group ${opening.group}: memory listener initialization ` +

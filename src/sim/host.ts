@@ -91,7 +91,7 @@ export class SimHost {
     this.#io = new SimKernelIo({
       tree,
       machine: this.#machine,
-      nextPid: () => this.proc.nextPid(),
+      proc: this.proc,
       rescan: () => this.#alone(async () => this.#findAgain()),
       remove: (address) => this.#alone(() => this.#eject(address)),
     });

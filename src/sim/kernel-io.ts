@@ -10,6 +10,7 @@ import type { KernelIo, KernelIoResult } from "../host/kernel-io.js";
 import type { DriverState } from "./driver-model.js";
 import { DONE, type Errno, type KernelAnswer, refused, strerror } from "./errno.js";
 import type { SimMachine } from "./machine.js";
+import type { ProcTree } from "./proc-tree.js";
 import { SimTimers } from "./timers.js";
 import type { Tree } from "./tree.js";
 
@@ -31,7 +32,7 @@ export class SimKernelIo implements KernelIo {
   readonly writes: RecordedWrite[] = [];
   readonly #tree: Tree;
   readonly #machine: SimMachine;
-  readonly #nextPid: () => number;
+  readonly #proc: ProcTree;
   readonly #rescan: () => Promise<void>;
   readonly #remove: (address: PciAddress) => Promise<void>;
   readonly #intercepts = new Set<WriteIntercept>();
@@ -41,13 +42,13 @@ export class SimKernelIo implements KernelIo {
   constructor(parts: {
     readonly tree: Tree;
     readonly machine: SimMachine;
-    readonly nextPid: () => number;
+    readonly proc: ProcTree;
     readonly rescan: () => Promise<void>;
     readonly remove: (address: PciAddress) => Promise<void>;
   }) {
     this.#tree = parts.tree;
     this.#machine = parts.machine;
-    this.#nextPid = parts.nextPid;
+    this.#proc = parts.proc;
     this.#rescan = parts.rescan;
     this.#remove = parts.remove;
   }
@@ -102,6 +103,20 @@ export class SimKernelIo implements KernelIo {
       return failed("chown", logical, "ENOENT");
     }
     return { kind: "done", text: "" };
+  }
+
+  async limitMemlock(pid: number, { softBytes }: { readonly softBytes: number }): Promise<KernelIoResult> {
+    const path = `/proc/${pid}/limits`;
+    const wanted = this.#intercepted(path, String(softBytes));
+    if (wanted === "stuck") {
+      return this.#stuck("write", path);
+    }
+    if (wanted !== undefined) {
+      return wanted;
+    }
+    return this.#proc.limitMemlock(pid, softBytes)
+      ? { kind: "done", text: "" }
+      : failed("write", path, "ENOENT");
   }
 
   /** Ends every wait as if its deadline had come. */
@@ -222,7 +237,11 @@ export class SimKernelIo implements KernelIo {
   }
 
   #stuck(verb: string, path: string): KernelIoResult {
-    return { kind: "stuck", pid: this.#nextPid(), detail: `${verb} ${path}: no answer within the deadline` };
+    return {
+      kind: "stuck",
+      pid: this.#proc.nextPid(),
+      detail: `${verb} ${path}: no answer within the deadline`,
+    };
   }
 }
 

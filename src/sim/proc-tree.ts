@@ -32,6 +32,7 @@ export class ProcTree {
   readonly #tree: Tree;
   /** Socket path -> inode, of every listening socket. */
   readonly #sockets = new Map<string, number>();
+  readonly #memlocks = new Map<number, number | null>();
   readonly #groupFds = new Map<number, readonly number[]>();
   #pids = FIRST_PID;
   #inodes = FIRST_INODE;
@@ -65,11 +66,27 @@ export class ProcTree {
     this.#tree.write(`${folder}/stat`, statLine(process));
     this.#tree.write(`${folder}/status`, statusText(process));
     this.#tree.write(`${folder}/limits`, limitsText(process.memlockBytes));
+    this.#memlocks.set(process.pid, process.memlockBytes);
     this.#tree.rawLink(`${folder}/exe`, EXECUTABLE);
     this.#tree.folder(`${folder}/fd`);
     for (const path of process.sockets) {
       this.addSocket(process.pid, path);
     }
+  }
+
+  /** Another RLIMIT_MEMLOCK for a running process, as by prlimit. False when there is no such process. */
+  limitMemlock(pid: number, bytes: number): boolean {
+    if (!this.#memlocks.has(pid)) {
+      return false;
+    }
+    this.#memlocks.set(pid, bytes);
+    this.#tree.replace(`/proc/${pid}/limits`, limitsText(bytes));
+    return true;
+  }
+
+  /** RLIMIT_MEMLOCK of a process; `null` when unlimited. */
+  memlockOf(pid: number): number | null {
+    return this.#memlocks.get(pid) ?? null;
   }
 
   addSocket(pid: number, path: string): void {
@@ -94,6 +111,7 @@ export class ProcTree {
   remove(process: SimProcess): void {
     this.#tree.remove(`/proc/${process.pid}`);
     this.#groupFds.delete(process.pid);
+    this.#memlocks.delete(process.pid);
     for (const path of process.sockets) {
       this.#sockets.delete(path);
     }

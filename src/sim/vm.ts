@@ -74,7 +74,8 @@ export class SimVm implements CommandedVm, VfioUser {
       vfio: options.host.vfio,
       user: this,
       memoryBytes: this.memoryBytes,
-      memlockBytes: this.uid === options.host.superuser.uid ? null : (options.memlockBytes ?? null),
+      memlockBytes: () =>
+        this.uid === options.host.superuser.uid ? null : options.host.proc.memlockOf(this.pid),
     };
     for (const port of options.ports ?? []) {
       this.topology.insertCold({ ...port, driver: port.kind ?? "pcie-root-port" }, null);

@@ -59,7 +59,7 @@ describe.each(["acpi", "native"] as const)("a card with two functions, by %s hot
           : undefined,
       );
       const agent = await world.start({ rules: [whole] });
-      await agent.untilHeld(gpu, "backing-off");
+      await agent.untilHeld(gpu, "group-busy");
       await agent.until("nothing in the VM", ({ unplugs }) => unplugs.size === 0);
       await world.until("the VM is empty", () => world.vm("a").attached().length === 0);
       letThrough();

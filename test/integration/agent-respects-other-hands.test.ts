@@ -117,7 +117,7 @@ describe("a card that somebody has bound to another driver while it waited for i
         error: { class: "GenericError", desc: "vfio x: failed to open /dev/vfio/9: Device or resource busy" },
       }));
       const agent = await world.start(file);
-      await agent.untilHeld(gpu, "backing-off");
+      await agent.untilHeld(gpu, "group-busy");
       const { io } = world.host;
       await io.write(`/sys/bus/pci/devices/${gpu}/driver_override`, "\n", 1_000);
       await io.write("/sys/bus/pci/drivers/vfio-pci/unbind", `${gpu}\n`, 1_000);

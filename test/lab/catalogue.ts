@@ -6,8 +6,10 @@ import { killedInAdd } from "./stories/killed-in-add.js";
 import { nicInUse } from "./stories/nic-in-use.js";
 import { override } from "./stories/override.js";
 import { plugAndPull } from "./stories/plug-and-pull.js";
+import { poorQemu } from "./stories/poor-qemu.js";
 import { protectedDisks } from "./stories/protected-disks.js";
 import { protectedNic } from "./stories/protected-nic.js";
+import { refusedGroups } from "./stories/refused-groups.js";
 import { resolveAndStart } from "./stories/resolve-and-start.js";
 import { ruleGoes } from "./stories/rule-goes.js";
 import { selectAndReload } from "./stories/select-and-reload.js";
@@ -36,6 +38,8 @@ export const catalogue: readonly Story[] = [
   selectAndReload,
   resolveAndStart,
   wholeCard,
+  refusedGroups,
+  poorQemu,
   stubbornRemoval,
   killedInAdd,
   sharedShutdown,

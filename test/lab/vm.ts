@@ -16,9 +16,14 @@ export interface VmPlan {
   readonly hotplug: Hotplug;
   /** `paused`: never started (-S), no guest needed. `guest`: a real Linux runs in it. */
   readonly state: "paused" | "guest";
+  /** Runs as this user, without any capability, and may lock so much memory; root without. */
+  readonly user?: { readonly uid: number; readonly memlockBytes: number };
   /** More QEMU arguments, such as a device on its own command line. */
   readonly extra?: readonly string[];
 }
+
+/** QEMU's refusal, as on the wire. */
+export type QmpError = Extract<QmpReply, { readonly error: unknown }>["error"];
 
 /** A vfio-pci device as QEMU lists it. */
 export interface VmDevice {
@@ -44,7 +49,8 @@ export class Vm {
 
   constructor(plan: VmPlan, channel: Channel, host: Host, qemu: QemuBuild, guest: Guest) {
     this.plan = plan;
-    this.socket = `/run/${plan.name}.sock`;
+    // Another user than root can make a socket only in a folder of its own.
+    this.socket = plan.user === undefined ? `/run/${plan.name}.sock` : `${this.#files().folder}/agent.sock`;
     this.#channel = channel;
     this.#host = host;
     this.#qemu = qemu;
@@ -56,8 +62,10 @@ export class Vm {
     const files = this.#files();
     // The agent's socket file stays, as after a crash; only what the story itself waits for must be new.
     await this.#host.sh(`rm -f ${files.monitor} ${files.guest}; mkdir -p ${files.folder}`);
+    const { user } = this.plan;
+    if (user !== undefined) await this.#host.sh(`chown ${user.uid}:${user.uid} ${files.folder}`);
     const { pid } = await this.#channel.ask("spawn", {
-      argv: [...this.#launcher(), ...this.#qemu.command, ...this.#arguments()],
+      argv: [...this.#asUser(), ...this.#launcher(), ...this.#qemu.command, ...this.#arguments()],
       env: this.#qemu.env,
       stdout: files.output,
       stderr: files.output,
@@ -93,6 +101,19 @@ export class Vm {
         throw new Error(`VM ${this.plan.name}, ${commands[index]?.execute}: ${reply.error.desc}`);
       return reply.return;
     });
+  }
+
+  /** The process id of QEMU. */
+  get pid(): number {
+    if (this.#pid === undefined) throw new Error(`VM ${this.plan.name} does not run`);
+    return this.#pid;
+  }
+
+  /** Has QEMU add one of the host's devices, by hand on the story's own monitor, and gives its error, if any. */
+  async addByHand(address: string, id: string, bus: string): Promise<QmpError | null> {
+    const device = { driver: "vfio-pci", host: address, id, bus, addr: "0" };
+    const [reply] = await this.#replies([{ execute: "device_add", arguments: device }]);
+    return reply !== undefined && "error" in reply ? reply.error : null;
   }
 
   #replies(commands: readonly QmpCommand[]): Promise<readonly QmpReply[]> {
@@ -186,6 +207,14 @@ export class Vm {
     const files = this.#files();
     const source = this.#readsFiles() ? `file:${state}` : "fd:3";
     return [...guestArguments(image, files.console, files.guest), "-incoming", source];
+  }
+
+  #asUser(): string[] {
+    const { user } = this.plan;
+    if (user === undefined) return [];
+    const { uid, memlockBytes } = user;
+    const privileges = [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", "--inh-caps=-all"];
+    return ["prlimit", `--memlock=${memlockBytes}`, "setpriv", ...privileges];
   }
 
   /** Older QEMUs take a saved guest up from a descriptor; a pipe would cost seconds in an emulated CPU. */

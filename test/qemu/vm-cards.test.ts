@@ -60,7 +60,7 @@ describe.each([
     }
     await add(client, second);
     const { isMultifunction: _, ...alone } = first;
-    expect(await refusalIn(add(client, alone))).toBe("bad-arguments");
+    expect(await refusalIn(add(client, alone))).toBe("port-occupied");
     await add(client, first);
     expect(await refusalIn(add(client, { ...second, addr: "0.2", address: THIRD }))).toBe("port-occupied");
   });

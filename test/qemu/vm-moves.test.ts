@@ -68,7 +68,6 @@ describe("unplugging from a VM that has not run yet", () => {
       kind: "refused",
       reason: "id-in-use",
       detail: "disk is not a device of the host, not fffe:ff:1f.7",
-      isWorthRetrying: true,
     });
     expect(await occupants(running.client)).toEqual(["disk"]);
   });
@@ -81,7 +80,6 @@ describe("attaching to a real QEMU", () => {
       kind: "refused",
       reason: "device-absent",
       detail: `vfio /sys/bus/pci/devices/${NOWHERE}: no such host device: No such file or directory`,
-      isWorthRetrying: false,
     });
     expect(await occupants(running.client)).toEqual([]);
   });

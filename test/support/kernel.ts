@@ -81,6 +81,10 @@ export class FakeKernel implements KernelIo {
     }
   }
 
+  async limitMemlock(): Promise<KernelIoResult> {
+    return { kind: "failed", detail: "this kernel knows no processes" };
+  }
+
   #store(path: string, text: string): KernelIoResult {
     const value = text.trim();
     const file =

@@ -24,6 +24,10 @@ export class MortalHands implements KernelIo {
     return this.#ifAlive(() => this.#io.chown(path, uid, gid));
   }
 
+  limitMemlock(...args: Parameters<KernelIo["limitMemlock"]>): ReturnType<KernelIo["limitMemlock"]> {
+    return this.#ifAlive(() => this.#io.limitMemlock(...args));
+  }
+
   async #ifAlive<T>(act: () => Promise<T>): Promise<T> {
     const result = this.isDead ? await never<T>() : await act();
     return this.isDead ? await never<T>() : result;

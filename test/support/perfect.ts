@@ -124,6 +124,15 @@ function consequences(world: World, step: Step): Signal[] {
           }
         }),
       ];
+    case "raise-memlock": {
+      const status = world.vms.get(step.vm);
+      if (status?.kind !== "up" || status.view.process === null) {
+        throw new Error(`no process of ${step.vm}`);
+      }
+      const process = { ...status.view.process, memlockBytes: step.bytes };
+      const view = { ...status.view, process };
+      return [{ kind: "vm-seen", atMs: world.nowMs, vm: step.vm, status: { kind: "up", view } }];
+    }
     case "adopt":
       return [
         leases(world, (all) => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { attachUnit } from "../../../src/agent/steps-vm.js";
 import type { Tools, VmHands } from "../../../src/agent/tools.js";
 import type { Outcome, Placement, StepOf } from "../../../src/core/step.js";
+import { emptyWorld } from "../../../src/core/world.js";
 import { anAddress, up } from "../../support/builders.js";
 
 const gpu = anAddress("0000:65:00.0");
@@ -37,14 +38,14 @@ function stage(...answers: readonly Outcome[]) {
       return up();
     },
   };
-  return { asked, tools: { now: () => 0, vm: () => vm } as unknown as Tools };
+  return { asked, tools: { now: () => 0, vm: () => vm, world: () => emptyWorld } as unknown as Tools };
 }
 
 describe("attaching a unit", () => {
   it("takes back what went in when a later one is refused", async () => {
-    const refused: Outcome = { kind: "refused", reason: "node-access", detail: "", isWorthRetrying: true };
+    const refused: Outcome = { kind: "refused", reason: "no-iommu", detail: "" };
     const { asked, tools } = stage({ kind: "done" }, refused);
-    expect((await attachUnit(step, tools)).outcome).toBe(refused);
+    expect((await attachUnit(step, tools)).outcome).toEqual({ ...refused, at: gpu });
     expect(asked).toEqual([`attach ${sound}`, `attach ${gpu}`, `detach ${sound}`, "look"]);
   });
 

@@ -363,7 +363,7 @@ describe("the ledger of ports in flight", () => {
 
   it.each<Outcome>([
     { kind: "done" },
-    { kind: "refused", reason: "port-occupied", detail: "in use", isWorthRetrying: true },
+    { kind: "refused", reason: "port-occupied", detail: "in use" },
     { kind: "failed", code: "qemu.misplaced", detail: "elsewhere" },
     { kind: "cancelled", detail: "no connection" },
   ])("is empty again after an answer: $kind", (outcome) => {

@@ -142,7 +142,7 @@ describe("reduce: back-off", () => {
       ...attach,
       placements: [{ address: gpu, id, bus: "rp0", addr: "0", rule: "r", properties: {} }],
     };
-    const refused: Outcome = { kind: "refused", reason: "no-iommu", detail: "no", isWorthRetrying: false };
+    const refused: Outcome = { kind: "refused", reason: "no-iommu", detail: "no" };
     const world = told(bound, ended(placed, refused));
     expect(plan(world, "a").steps).toMatchObject([{ kind: "release" }]);
     const released = { ...world, leases: new Map() };

@@ -32,7 +32,7 @@ describe("the last error of a VM", () => {
   });
 
   it.each([
-    ["refused", { kind: "refused", reason: "guest-busy", detail: "why", isWorthRetrying: true }],
+    ["refused", { kind: "refused", reason: "guest-busy", detail: "why" }],
     ["failed", { kind: "failed", code: "c", detail: "why" }],
     ["not answered", { kind: "timed-out", detail: "why" }],
   ] as const)("is a move that was %s", (_, outcome) => {

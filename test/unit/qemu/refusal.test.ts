@@ -1,64 +1,78 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { NEXT_MOVES, RESTS } from "../../../src/core/next-move.js";
 import type { Outcome } from "../../../src/core/step.js";
-import { isDeviceGone, isUnplugPending, outcomeOfError, refusalOf } from "../../../src/qemu/refusal.js";
+import {
+  isDeviceGone,
+  isUnplugPending,
+  outcomeOfError,
+  REFUSAL_ROWS,
+  type RefusalRow,
+  refusalOf,
+} from "../../../src/qemu/refusal.js";
 import { QmpCommandError, QmpInterruptedError, QmpTimeoutError } from "../../../src/qmp/errors.js";
 import { isObject, loadRecordings } from "../../support/qmp-recordings.js";
+import { type Proof, REFUSAL_PROOFS } from "../../support/refusal-proofs.js";
 
 const generic = (desc: string) => refusalOf({ qmpClass: "GenericError", desc });
 
 /** Every row of facts.md 1.1, with the text of the recordings (or of the page where none was recorded). */
-const ROWS: readonly (readonly [desc: string, reason: string, isWorthRetrying: boolean])[] = [
-  ["Bus 'pcie.0' does not support hotplugging", "port-unusable", false],
-  ["Bus 'nosuch' not found", "port-unusable", true],
-  ["PCI: slot 0 function 0 not available for vfio-pci, in use by vfio-pci,id=h0", "port-occupied", true],
-  [
+const TEXTS: Readonly<Record<RefusalRow, string | readonly [qmpClass: string, desc: string]>> = {
+  "bus-cannot-hotplug": "Bus 'pcie.0' does not support hotplugging",
+  "bus-unknown": "Bus 'nosuch' not found",
+  "no-bus-of-its-kind": "No 'PCI' bus found for device 'e1000e'",
+  "slot-in-use": "PCI: slot 0 function 0 not available for vfio-pci, in use by vfio-pci,id=h0",
+  "function-0-live":
     "PCI: slot 0 function 0 already occupied by e1000e, new func e1000e cannot be exposed to guest.",
-    "port-occupied",
-    false,
-  ],
-  ["PCI: 0.0 indicates single function, but 0.1 is already populated.", "bad-arguments", false],
-  ["PCI: no slot/function available for virtio-rng-pci, all in use or reserved", "port-occupied", true],
-  [
-    "Unsupported PCI slot 0 for standard hotplug controller. Valid slots are between 1 and 31.",
-    "port-unusable",
-    false,
-  ],
-  ["Duplicate device ID 'h0'", "id-in-use", true],
-  ["'nope' is not a valid device model name", "bad-arguments", false],
-  ["Property 'e1000e.foo' not found", "bad-arguments", false],
-  ["Property 'vfio-pci.host' doesn't take value 'garbage'", "bad-arguments", false],
-  ["Parameter 'id' expects an identifier", "bad-arguments", false],
-  ["Parameter 'driver' is missing", "bad-arguments", false],
-  ["No provided host device", "bad-arguments", false],
-  [
-    "vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or directory",
-    "device-absent",
-    false,
-  ],
-  ["vfio 0000:00:01.0: no iommu_group found: No such file or directory", "no-iommu", false],
-  ["vfio 0000:01:00.0: failed to open /dev/vfio/9: No such file or directory", "not-bound", true],
-  ["vfio 0000:01:00.0: failed to open /dev/vfio/9: Permission denied", "node-access", true],
-  [
+  "single-function": "PCI: 0.0 indicates single function, but 0.1 is already populated.",
+  "bus-full": "PCI: no slot/function available for virtio-rng-pci, all in use or reserved",
+  "slot-invalid": "Unsupported PCI slot 0 for standard hotplug controller. Valid slots are between 1 and 31.",
+  "id-in-use": "Duplicate device ID 'h0'",
+  "driver-unknown": "'nope' is not a valid device model name",
+  "property-unknown": "Property 'e1000e.foo' not found",
+  "address-malformed": "Property 'vfio-pci.host' doesn't take value 'garbage'",
+  "argument-wrong": "Parameter 'id' expects an identifier",
+  "no-host-given": "No provided host device",
+  "device-absent": "vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or directory",
+  "no-iommu-group": "vfio 0000:00:01.0: no iommu_group found: No such file or directory",
+  "not-bound": "vfio 0000:01:00.0: failed to open /dev/vfio/9: No such file or directory",
+  "not-probed": "vfio 0000:01:00.0: error getting device from group 9: No such device",
+  "node-denied": "vfio 0000:01:00.0: failed to open /dev/vfio/9: Permission denied",
+  "container-denied":
     "vfio 0000:01:00.0: failed to setup container for group 9: failed to open /dev/vfio/vfio: Permission denied",
-    "node-access",
-    true,
-  ],
-  ["vfio 0000:01:00.0: failed to open /dev/vfio/9: Device or resource busy", "group-busy", true],
-  ["vfio 0000:01:00.0: device is already attached", "already-attached", false],
-  ["vfio 0000:02:00.0: group 10 is not viable", "group-not-viable", true],
-  [
+  "group-busy": "vfio 0000:01:00.0: failed to open /dev/vfio/9: Device or resource busy",
+  "already-attached": "vfio 0000:01:00.0: device is already attached",
+  "group-not-viable": "vfio 0000:02:00.0: group 10 is not viable",
+  memlock:
     "vfio 0000:01:00.0: failed to setup container for group 9: memory listener initialization failed: Region pc.ram: vfio_dma_map(0x55e0c91b2c00, 0x0, 0xc0000, 0x7f39fbe00000) = -12 (Cannot allocate memory)",
-    "memlock",
-    false,
-  ],
-  ["Hot-unplug failed: guest is busy (power indicator blinking)", "guest-busy", true],
-  ["The command 'device_add' is permitted only after machine initialization has completed", "unknown", true],
-];
+  "guest-blinking": "Hot-unplug failed: guest is busy (power indicator blinking)",
+  "unplug-pending": "Device d1 is already in the process of unplug",
+  "machine-not-made": "The command 'device_add' is permitted only after machine initialization has completed",
+  "bus-path-wrong": ["DeviceNotFound", "Device 'machine' not found"],
+  "device-unknown": ["DeviceNotFound", "Device 'd1' not found"],
+  "not-negotiated": ["CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'"],
+};
+
+function errorOf(row: RefusalRow): { readonly qmpClass: string; readonly desc: string } {
+  const text = TEXTS[row];
+  return typeof text === "string"
+    ? { qmpClass: "GenericError", desc: text }
+    : { qmpClass: text[0], desc: text[1] };
+}
 
 describe("the meaning of a refusal", () => {
-  it.each(ROWS)("%s", (desc, reason, isWorthRetrying) => {
-    expect(generic(desc)).toEqual({ reason, isWorthRetrying });
+  it.each(REFUSAL_ROWS)("is found by its text: %s", (row) => {
+    expect(refusalOf(errorOf(row)).row).toBe(row);
+  });
+
+  it.each([
+    ["Parameter 'driver' is missing", "bad-arguments", "give-up"],
+    ["vfio 0000:01:00.0: failed to open /dev/vfio/9: Operation not permitted", "node-access", "grant-node"],
+    ["Hot-unplug failed: the guest is busy doing something else", "guest-busy", "wait-a-moment"],
+    ["the moon is not in the right phase", "unknown", "look-again"],
+  ])("does not hang on every word: %s", (desc, reason, next) => {
+    expect(generic(desc)).toMatchObject({ reason, next });
   });
 
   it("is found for every error that a real QEMU ever sent us", () => {
@@ -69,9 +83,7 @@ describe("the meaning of a refusal", () => {
         if (isObject(msg) && isObject(msg["error"])) {
           errors += 1;
           const error = { qmpClass: String(msg["error"]["class"]), desc: String(msg["error"]["desc"]) };
-          const isDeliberate =
-            /machine initialization/.test(error.desc) || error.qmpClass === "CommandNotFound";
-          if (refusalOf(error).reason === "unknown" && !isDeliberate) {
+          if (refusalOf(error).row === null && error.qmpClass !== "CommandNotFound") {
             strangers.push(error.desc);
           }
         }
@@ -81,26 +93,60 @@ describe("the meaning of a refusal", () => {
     expect(strangers).toEqual([]);
   });
 
-  it("is unknown, and worth another try, for a text nobody has seen", () => {
-    expect(generic("the moon is not in the right phase")).toEqual({
-      reason: "unknown",
-      isWorthRetrying: true,
-    });
-  });
-
   it("is total", () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (qmpClass, desc) => {
-        expect(refusalOf({ qmpClass, desc }).reason).toBeTypeOf("string");
+        expect(RESTS[refusalOf({ qmpClass, desc }).next]).toBeTypeOf("string");
       }),
     );
   });
 });
 
+describe("the page about refusals", () => {
+  const page = readFileSync(new URL("../../../contrib/doc/refusals.md", import.meta.url), "utf8");
+
+  it("tells of each refusal what follows from it, and what shows it", () => {
+    const [, table = ""] = page.split("|---|---|---|---|\n");
+    const rows = REFUSAL_ROWS.map((row) => {
+      const { reason, next } = refusalOf(errorOf(row));
+      return `| ${row} | ${reason} | ${next} | ${describeProof(REFUSAL_PROOFS[row])} |`;
+    });
+    expect(table.trim().split("\n")).toEqual(rows);
+  });
+
+  it("tells of each move what is done", () => {
+    const told = [...page.matchAll(/^\| ([a-z-]+) \| [^|]* \|$/gm)].map((match) => match[1]);
+    expect(told.filter((move) => move !== "move").sort()).toEqual(Object.keys(RESTS).sort());
+    expect(new Set(Object.values(NEXT_MOVES)).size).toBe(Object.keys(RESTS).length);
+  });
+
+  it.each(
+    Object.entries<Proof>(REFUSAL_PROOFS).flatMap(([row, proof]) =>
+      proof.by === "lab" ? [[row, proof.story]] : [],
+    ),
+  )("names a story that asserts %s: %s", (row, story) => {
+    const text = readFileSync(new URL(`../../lab/stories/${story}.ts`, import.meta.url), "utf8");
+    const catalogue = readFileSync(new URL("../../lab/catalogue.ts", import.meta.url), "utf8");
+    expect(text).toContain(`"${row}"`);
+    expect(catalogue).toContain(`./stories/${story}.js`);
+  });
+});
+
+function describeProof(proof: Proof): string {
+  switch (proof.by) {
+    case "qemu":
+      return "qemu";
+    case "lab":
+      return `lab: ${proof.story}`;
+    case "nobody":
+      return `not provoked: ${proof.why}`;
+  }
+}
+
 describe("the answers to device_del", () => {
   it("tell a device that is gone from one whose unplug is under way", () => {
-    const gone = { qmpClass: "DeviceNotFound", desc: "Device 'd1' not found" };
-    const pending = { qmpClass: "GenericError", desc: "Device d1 is already in the process of unplug" };
+    const gone = errorOf("device-unknown");
+    const pending = errorOf("unplug-pending");
     expect([isDeviceGone(gone), isUnplugPending(gone)]).toEqual([true, false]);
     expect([isDeviceGone(pending), isUnplugPending(pending)]).toEqual([false, true]);
   });

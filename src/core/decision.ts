@@ -77,7 +77,7 @@ function settle(
   const coveted = new Set<PciAddress>();
   for (let round = 1; ; round += 1) {
     const verdicts = settleExact(exact, broken, findings, situation);
-    const claims = collectSelectClaims(situation, findings, matches, verdicts, coveted);
+    const claims = collectSelectClaims(situation, findings, matches, { claims: exact, verdicts, coveted });
     const chosen = chooseSoundly(claims, verdicts, exact, situation);
     const lost = [...verdicts.values()].flatMap((verdict) =>
       verdict.kind === "owner" && isTorn(verdict.claim, chosen) ? [verdict.claim] : [],

@@ -1,7 +1,7 @@
 /** Select rules: what each of them could have, and why not what else it matches. Who gets what is selection.ts. */
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
-import { type Claim, type ExactVerdict, priorityOf } from "./exact-claims.js";
+import { type Claim, type ExactClaims, type ExactVerdict, priorityOf } from "./exact-claims.js";
 import {
   type DeviceFindings,
   type Findings,
@@ -31,22 +31,25 @@ export interface SelectClaim {
   readonly learnt: ReadonlySet<PciAddress>;
 }
 
-/**
- * Finds the candidates of every select rule. `verdicts`: what became of the exact claims on each device. `coveted`: what
- * other VMs choose, so that it is not given to anybody for sure.
- */
+/** What select rules have to heed of the exact ones. */
+export interface ExactPicture {
+  readonly claims: ExactClaims;
+  /** What became of the claims on each device. */
+  readonly verdicts: ReadonlyMap<PciAddress, ExactVerdict>;
+  /** What other VMs choose, so that it is not given to anybody for sure. */
+  readonly coveted: ReadonlySet<PciAddress>;
+}
+
+/** Finds the candidates of every select rule. */
 export function collectSelectClaims(
   situation: Situation,
   findings: Findings,
   matches: MatchesByRule,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  coveted: ReadonlySet<PciAddress>,
+  exact: ExactPicture,
 ): readonly SelectClaim[] {
   return situation.ranked.flatMap((ranked) => {
     const { rule } = ranked;
-    return rule.mode === "select"
-      ? [collect({ ...ranked, rule }, situation, findings, matches, verdicts, coveted)]
-      : [];
+    return rule.mode === "select" ? [collect({ ...ranked, rule }, situation, findings, matches, exact)] : [];
   });
 }
 
@@ -55,8 +58,7 @@ function collect(
   situation: Situation,
   findings: Findings,
   matches: MatchesByRule,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
-  coveted: ReadonlySet<PciAddress>,
+  exact: ExactPicture,
 ): SelectClaim {
   const { rule } = ranked;
   const { devices, drifted, learnt } = meantBy(rule, situation, matches);
@@ -65,22 +67,22 @@ function collect(
   const given = new Set<PciAddress>();
   for (const device of devices.filter(({ address }) => !situation.isSilent(rule, rule.vm, address))) {
     const { address } = device;
-    const verdict = verdicts.get(address);
+    const verdict = exact.verdicts.get(address);
     const isGiven = verdict?.kind === "owner" && verdict.claim.vm === rule.vm;
     const objection =
-      candidateObjection(rule, device, situation, verdict) ??
+      candidateObjection(rule, device, situation, exact) ??
       (isGiven ? null : openObjection(ranked, findings.get(address), situation));
     if (objection !== null) {
       noteUnfit(rule, device, objection, situation, objections);
       continue;
     }
     fit.push(device);
-    if (isGiven && !coveted.has(address)) {
+    if (isGiven && !exact.coveted.has(address)) {
       given.add(address);
     }
   }
   const pools = rule.alternatives.map((alternative) =>
-    poolOf(rule, alternative, fit, situation, objections, verdicts),
+    poolOf(rule, alternative, fit, situation, objections, exact),
   );
   return { ranked, rule, objections, pools, given, learnt };
 }
@@ -117,7 +119,7 @@ function candidateObjection(
   rule: SelectRule,
   device: Device,
   situation: Situation,
-  verdict: ExactVerdict | undefined,
+  exact: ExactPicture,
   isNamed = true,
 ): HeldReason | null {
   const hold = holdOn(situation.world, rule.vm, device.address);
@@ -127,8 +129,33 @@ function candidateObjection(
   }
   return (
     situation.objectionTo(rule, rule.vm, device, isNamed) ??
-    rivalObjection(rule, verdict, situation.keeperOf(device.address))
+    rivalObjection(rule, exact.verdicts.get(device.address), situation.keeperOf(device.address)) ??
+    keptObjection(rule, device, situation, exact)
   );
+}
+
+/** What another VM has by a claim that stands for itself is not chosen, though the rest of its unit cannot be had. */
+function keptObjection(
+  rule: SelectRule,
+  { address }: Device,
+  situation: Situation,
+  { claims, verdicts }: ExactPicture,
+): HeldReason | null {
+  if (verdicts.get(address)?.kind !== "nobody") {
+    return null;
+  }
+  const kept = claims
+    .get(address)
+    ?.find(
+      (claim) =>
+        claim.objection === null &&
+        claim.vm !== null &&
+        claim.vm !== rule.vm &&
+        situation.keeperBy(claim.rule, address) === claim.vm,
+    );
+  const { vm = null } = kept ?? {};
+  const isPreempted = kept !== undefined && rule.preempt && rule.priority > priorityOf(kept);
+  return vm === null || isPreempted ? null : { kind: "kept-elsewhere", vm };
 }
 
 /** What another rule may yet want before this one is not chosen anew; what the VM has already it keeps. */
@@ -178,7 +205,7 @@ function poolOf(
   fit: readonly Device[],
   situation: Situation,
   objections: Map<PciAddress, HeldReason>,
-  verdicts: ReadonlyMap<PciAddress, ExactVerdict>,
+  exact: ExactPicture,
 ): readonly (readonly Device[])[] {
   const units = new Map<string, readonly Device[]>();
   for (const device of fit) {
@@ -192,9 +219,7 @@ function poolOf(
     }
     const unit = situation.topology.unitOf(device, rule);
     const unfit = unit.find(
-      (member) =>
-        member !== device &&
-        candidateObjection(rule, member, situation, verdicts.get(member.address), false) !== null,
+      (member) => member !== device && candidateObjection(rule, member, situation, exact, false) !== null,
     );
     if (unfit === undefined) {
       units.set(unitKey(unit), unit);

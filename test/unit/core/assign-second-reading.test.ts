@@ -17,6 +17,7 @@ import {
   attached,
   aWorld,
   protectedBy,
+  spreadOver,
   up,
 } from "../../support/builders.js";
 
@@ -163,5 +164,28 @@ describe("what must not be taken", () => {
     const edited = aPolicy([aRule("r", { address: other.address }, "a", { isPinned: true })]);
     const devices = new Map([card, other].map((device) => [device.address, device] as const));
     expect([...assign({ ...world, devices, policy: edited }).byDevice.keys()]).toEqual([other.address]);
+  });
+});
+
+describe("a unit that grows by a function which is another VM's", () => {
+  it("leaves what its VM has of it there, though the whole of it cannot be had any more", () => {
+    const has = (address: string, iommuGroup: number) =>
+      aDevice(address, { iommuGroup, driver: "vfio-pci", lent: { driver: "nouveau" } });
+    const [first, theirs] = [has("0000:01:00.0", 1), has("0000:02:00.1", 6)];
+    const added = aDevice("0000:01:00.1", { iommuGroup: 6 });
+    const traits = { unit: "card", companions: "attach" } as const;
+    const rules = [
+      aGroupRule("r0", { vendor: "10de" }, spreadOver("address", ["b"]), traits),
+      aSelectRule("r1", { address: "*:00.1" }, "a", { min: 0, max: 2 }, { unit: "card", priority: 1 }),
+    ];
+    const leases = [aLease(first, "b", { rule: "r0" }), aLease(theirs, "a", { rule: "r1" })];
+    const { staying, byDevice } = assign(
+      aWorld({ devices: [first, added, theirs], policy: aPolicy(rules), leases }),
+    );
+    expect([staying.get(first.address)?.has("b"), staying.get(theirs.address)?.has("a")]).toEqual([
+      true,
+      true,
+    ]);
+    expect(byDevice.get(first.address)?.vm).not.toBe("a");
   });
 });

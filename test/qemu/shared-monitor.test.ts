@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Signal } from "../../src/core/signal.js";
+import type { VmStatus } from "../../src/core/vm.js";
 import { findSocketOwner, isListening, isRunning } from "../../src/host/process.js";
 import { hostRoot } from "../../src/host/root.js";
 import { requestUnplug } from "../../src/qemu/detach.js";
@@ -71,6 +72,17 @@ async function untilLast(status: string): Promise<void> {
     status,
     () => statuses().at(-1) === status,
     () => statuses().join(),
+  );
+}
+
+/** Seen with its process: an answer before that is followed by another visit. */
+async function untilWhollySeen(): Promise<void> {
+  const last = () => signals.findLast((signal) => signal.kind === "vm-seen")?.status;
+  const isWhole = (status: VmStatus | undefined) => status?.kind === "up" && status.view.process !== null;
+  await waitFor(
+    "the VM, seen with its process",
+    () => isWhole(last()),
+    () => JSON.stringify(last()),
   );
 }
 
@@ -169,7 +181,7 @@ describe("the other client of a shared monitor", () => {
 
 describe("a QEMU at rest whose monitor is shared", () => {
   it("is visited by nobody, and its death is noticed all the same", async () => {
-    await untilLast("up");
+    await untilWhollySeen();
     const told = signals.length;
     await delay(500);
     expect(signals).toHaveLength(told);

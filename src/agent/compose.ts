@@ -218,6 +218,7 @@ function aboutAgent({ version, pid, now, wallNow }: ProcessEdge, file: string): 
     pid,
     startedAt: new Date(wallNow()).toISOString(),
     file,
+    nowMs: now(),
     wallTimeOf: (ms) => new Date(wallNow() - (now() - ms)).toISOString(),
   };
 }

@@ -23,6 +23,8 @@ import { selectors } from "./schema-selector.js";
 const MOST_DETACHED = 65_535;
 const MOST_NUMA_NODES = 1024;
 const SHORTEST_RESCAN_MS = 1000;
+/** Below that a guest that is merely slow would be reset. */
+const SHORTEST_OVERDUE_MS = 10_000;
 const MACHINE_EXPECTED = "expected a machine family, such as q35 or microvm";
 
 const vm = z.strictObject(
@@ -55,6 +57,14 @@ const vm = z.strictObject(
       .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: MACHINE_EXPECTED })
       .optional()
       .describe("Machine family, for arguments that are resolved before it starts"),
+    resetToComplete: z
+      .union([z.literal("off").transform(() => undefined), duration(SHORTEST_OVERDUE_MS)], {
+        error: "expected a duration of at least 10s, such as 2m, or off",
+      })
+      .optional()
+      .describe(
+        "Resets the machine when its guest has not let go of a device for so long; it loses what it has not saved",
+      ),
   },
   { error: "expected a VM: name and qmp" },
 );

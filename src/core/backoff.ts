@@ -17,6 +17,7 @@ const purposes: Readonly<Record<StepKind, Purpose>> = {
   bind: "arrive",
   attach: "arrive",
   detach: "leave",
+  reset: "leave",
   release: "leave",
   forget: "leave",
   quarantine: "leave",

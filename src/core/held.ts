@@ -61,6 +61,8 @@ export type HeldReason =
   | { readonly kind: "vm-unknown"; readonly vm: string }
   | { readonly kind: "vm-unreachable"; readonly vm: string; readonly why: string }
   | { readonly kind: "vm-not-ready"; readonly vm: string; readonly runState: string }
+  /** A migration is under way, or the guest has moved away: hands off. */
+  | { readonly kind: "migrating"; readonly vm: string; readonly phase: string }
   | { readonly kind: "no-free-port"; readonly vm: string; readonly needed: number; readonly ports: string }
   /** The port that a rule names cannot be had. */
   | { readonly kind: "port-not-free"; readonly vm: string; readonly port: string; readonly why: string }
@@ -88,6 +90,17 @@ export type HeldReason =
   | { readonly kind: "refused"; readonly detail: string }
   | { readonly kind: "intents-lost" }
   | { readonly kind: "unplug-pending"; readonly vm: string; readonly times: number; readonly sinceMs: number }
+  /** The same for longer than a guest takes that co-operates; it is asked again and again. */
+  | {
+      readonly kind: "unplug-overdue";
+      readonly vm: string;
+      readonly times: number;
+      readonly sinceMs: number;
+      /** When it was asked last. */
+      readonly askedMs: number;
+      /** Where the guest does not run, and so cannot answer. */
+      readonly runState?: string;
+    }
   /** It shares a port with functions that stay: a VM lets go of a card only whole. */
   | { readonly kind: "card-stays"; readonly vm: string; readonly staying: readonly PciAddress[] }
   | { readonly kind: "cannot-unplug"; readonly vm: string; readonly id: string | null }
@@ -204,6 +217,8 @@ function describeMoment(reason: Moment): string {
       return `${reason.vm} cannot be spoken to: ${reason.why}`;
     case "vm-not-ready":
       return `${reason.vm} is in run state ${reason.runState}`;
+    case "migrating":
+      return `hands off ${reason.vm}: its guest is being migrated (${reason.phase})`;
     case "no-free-port":
       return `no free hot-plug port in ${reason.vm}: ${reason.needed} needed, ${reason.ports}`;
     case "port-not-free":
@@ -232,6 +247,8 @@ function describeMoment(reason: Moment): string {
       return "the intents file was damaged, so holds may be lost: run `pciplug state accept-loss` and restart the agent";
     case "unplug-pending":
       return `${reason.vm} was asked ${reason.times} ${reason.times === 1 ? "time" : "times"} to let go and has not yet`;
+    case "unplug-overdue":
+      return describeOverdue(reason);
     case "card-stays":
       return `${reason.vm} can let go of it only together with ${reason.staying.join(", ")}, which stays`;
     case "cannot-unplug":
@@ -245,4 +262,17 @@ function describeMoment(reason: Moment): string {
     default:
       return unreachable(reason);
   }
+}
+
+function describeOverdue({
+  vm,
+  times,
+  sinceMs,
+  askedMs,
+  runState,
+}: Extract<Moment, { kind: "unplug-overdue" }>) {
+  const seconds = Math.round((askedMs - sinceMs) / 1000);
+  const asked = times === 1 ? "was asked once" : `was asked ${times} times in ${seconds} s`;
+  const why = runState === undefined ? "" : ` (its guest does not run: ${runState})`;
+  return `overdue: ${vm} ${asked} to let go and has not yet${why}`;
 }

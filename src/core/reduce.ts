@@ -14,7 +14,7 @@ import { isSameDma, isSameProtection } from "./protection.js";
 import { adoptFoundVms, adoptPolicy, confirmDetach, isStranger, refusePolicy } from "./reload.js";
 import type { Signal } from "./signal.js";
 import { addressesOf, type Step, type StepOf } from "./step.js";
-import { unplugName } from "./unplug.js";
+import { noteReset, noteResetFor, noteUnplug, pendingUnplugs, unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
 
@@ -61,6 +61,10 @@ function next(world: World, signal: Signal): World {
       return onVmSeen(world, signal);
     case "device-deleted":
       return onDeviceDeleted(world, signal);
+    case "vm-reset":
+      return isStranger(world, signal.vm)
+        ? world
+        : noteReset({ ...world, nowMs: later(world, signal.atMs) }, signal.vm, signal.isByGuest);
     case "leases-written":
       return onLeasesWritten(world, signal.leases);
     case "intents-read":
@@ -165,17 +169,6 @@ function learning(world: World): World {
   return intents === world.intents ? world : { ...world, intents };
 }
 
-/** An unplug is over when the VM does not list the device any more, or is gone. */
-function pendingUnplugs(world: World, vm: string): World["unplugs"] {
-  const status = world.vms.get(vm);
-  if (status === undefined || status.kind === "unknown" || status.kind === "unreachable") {
-    return world.unplugs;
-  }
-  const ids = new Set(status.kind === "up" ? status.view.attached.map(unplugName) : []);
-  const kept = [...world.unplugs].filter(([, unplug]) => unplug.vm !== vm || ids.has(unplug.id));
-  return kept.length === world.unplugs.size ? world.unplugs : new Map(kept);
-}
-
 function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-deleted" }>): World {
   const next = { ...world, nowMs: later(world, signal.atMs) };
   const hold = holdForEjection(next, signal.vm, signal.id);
@@ -212,10 +205,7 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
   const next = { ...world, nowMs: later(world, signal.atMs), running, portsInFlight, unplugs };
   switch (outcome.kind) {
     case "done":
-      // A bind proves nothing yet: only with its attach is the arrival over.
-      return step.kind === "bind"
-        ? next
-        : { ...next, backoffs: withoutBackoffs(next, step), intents: learn(next, step) };
+      return onStepDone(next, step);
     case "pending":
       return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
     case "cancelled":
@@ -227,11 +217,25 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
       return noteStepError(noted, step, outcome.detail);
     }
     case "refused":
+      if (step.kind === "detach" && outcome.reason === "guest-busy") {
+        // Its slot blinks: the device may be on its way out already, by an earlier request that nobody remembers.
+        return noteStepError({ ...next, unplugs: noteUnplug(next, step, true) }, step, outcome.detail);
+      }
+      return noteStepError({ ...next, backoffs: noteFailure(next, step, outcome) }, step, outcome.detail);
     case "failed":
       return noteStepError({ ...next, backoffs: noteFailure(next, step, outcome) }, step, outcome.detail);
     default:
       return unreachable(outcome);
   }
+}
+
+function onStepDone(world: World, step: Step): World {
+  if (step.kind === "bind") {
+    // It proves nothing yet: only with its attach is the arrival over.
+    return world;
+  }
+  const unplugs = step.kind === "reset" ? noteResetFor(world, step.vm) : world.unplugs;
+  return { ...world, unplugs, backoffs: withoutBackoffs(world, step), intents: learn(world, step) };
 }
 
 function learn(world: World, step: Step): World["intents"] {
@@ -257,24 +261,4 @@ function noteStepError(world: World, step: Step, detail: string): World {
 
 function withError(world: World, vm: string, message: string): World["vmErrors"] {
   return new Map(world.vmErrors).set(vm, { atMs: world.nowMs, message });
-}
-
-function noteUnplug(world: World, step: StepOf<"detach">): World["unplugs"] {
-  const key = pairKey(step.vm, step.id);
-  const before = world.unplugs.get(key);
-  const status = world.vms.get(step.vm);
-  const attached =
-    status?.kind === "up" ? status.view.attached.find((entry) => unplugName(entry) === step.id) : undefined;
-  if (status?.kind === "up" && attached === undefined) {
-    return world.unplugs;
-  }
-  return new Map(world.unplugs).set(key, {
-    vm: step.vm,
-    id: step.id,
-    address: step.address,
-    mode: attached?.mode ?? before?.mode ?? "unknown",
-    firstAskedMs: before?.firstAskedMs ?? world.nowMs,
-    askedMs: world.nowMs,
-    times: (before?.times ?? 0) + 1,
-  });
 }

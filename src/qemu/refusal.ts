@@ -43,6 +43,7 @@ const TABLE: readonly Row[] = [
   row(/^Parameter '.*' (expects|is missing|is unexpected)/i, "bad-arguments", NEVER),
   row(/^No provided host device/i, "bad-arguments", NEVER),
   row(/guest is busy/i, "guest-busy", AGAIN),
+  row(/not allowed while migrating/i, "migrating", AGAIN),
   row(/no such host device/i, "device-absent", NEVER),
   row(/no iommu_group found/i, "no-iommu", NEVER),
   row(/device is already attached/i, "already-attached", NEVER),

@@ -185,8 +185,15 @@ export class SimQemu {
     this.#running().eject(id);
   }
 
-  guestReboot(): void {
+  /** The guest reboots. Resolves at once, or, with -no-reboot, when the process has ended. */
+  async guestReboot(): Promise<void> {
     this.#running().guestReboot();
+    await this.#ending;
+  }
+
+  /** How far somebody else's migration of the guest is, and the run state that goes with it. */
+  migrate(status: string, runState?: string): void {
+    this.#running().migrate(status, runState);
   }
 
   async guestPoweroff(): Promise<void> {

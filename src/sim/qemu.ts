@@ -9,7 +9,7 @@ import { SimulationError } from "./card.js";
 import type { SimGuestOptions } from "./guest.js";
 import { Monitor } from "./monitor.js";
 import type { SimProcess } from "./proc-tree.js";
-import type { SimQemuOptions } from "./qemu-options.js";
+import type { SimColdDevice, SimQemuOptions } from "./qemu-options.js";
 import type { SimArguments, SimReply } from "./reply.js";
 import { SimVm } from "./vm.js";
 import { runCommand } from "./vm-commands.js";
@@ -40,7 +40,7 @@ export class SimQemu {
   readonly socketPath: string;
   /** Every command of every process of this VM, in order. */
   readonly commands: RecordedCommand[] = [];
-  readonly #options: SimQemuOptions;
+  #options: SimQemuOptions;
   readonly #paths: string[];
   readonly #intercepts = new Map<string, CommandIntercept>();
   #guest: SimGuestOptions;
@@ -178,6 +178,11 @@ export class SimQemu {
   setGuest(guest: SimGuestOptions): void {
     this.#guest = guest;
     this.#vm?.behave(guest);
+  }
+
+  /** The next process has these devices on its command line. */
+  coldPlugFromNow(coldDevices: readonly SimColdDevice[]): void {
+    this.#options = { ...this.#options, coldDevices };
   }
 
   /** The guest throws a device out: an unsolicited DEVICE_DELETED. */

@@ -218,7 +218,7 @@ function aboutAgent({ version, pid, now, wallNow }: ProcessEdge, file: string): 
     pid,
     startedAt: new Date(wallNow()).toISOString(),
     file,
-    nowMs: now(),
+    now,
     wallTimeOf: (ms) => new Date(wallNow() - (now() - ms)).toISOString(),
   };
 }

@@ -65,8 +65,9 @@ export interface Leaving {
 export function leavingOf(
   world: World,
   vm: string,
-  { nowMs, wallTimeOf }: { readonly nowMs: number; readonly wallTimeOf: (ms: number) => string },
+  { now, wallTimeOf }: { readonly now: () => number; readonly wallTimeOf: (ms: number) => string },
 ): readonly Leaving[] {
+  const nowMs = now();
   return [...world.unplugs.values()]
     .filter((unplug) => unplug.vm === vm)
     .sort((a, b) => a.firstAskedMs - b.firstAskedMs)

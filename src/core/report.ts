@@ -209,7 +209,7 @@ export interface AgentFacts extends Pick<StatusReport["agent"], "version" | "pid
   /** A time of the world's clock as people write it: ISO 8601, UTC. */
   readonly wallTimeOf: (ms: number) => string;
   /** Now, by the world's clock: newer than what the world has been told. */
-  readonly nowMs: number;
+  readonly now: () => number;
 }
 
 /** The whole of what the agent knows, for `status`. */

@@ -102,6 +102,7 @@ export class VmLine {
     const session = this.#session;
     const status = await session?.look();
     if (status !== undefined && session?.isOver === false) {
+      this.#lastView = status.kind === "up" ? status.view : this.#lastView;
       return status;
     }
     if (session !== null && session === this.#session) {

@@ -170,7 +170,7 @@ describe("a VM whose guest is being migrated", () => {
   it("is left alone, before a driver is touched, and gets its card when that has been called off", async () => {
     await inWorld({ vms: [build] }, async (world) => {
       const agent = await world.start(file);
-      world.vm("build").migrate("active");
+      world.vm("build").machine.migrate("active");
       world.vm("build").emitEvent("MIGRATION", { status: "active" });
       await agent.until("the migration", ({ vms }) => {
         const status = vms.get("build");
@@ -185,7 +185,7 @@ describe("a VM whose guest is being migrated", () => {
       expect(renderStatus(await world.status()).join("\n")).toContain("running (migration: active)");
 
       // No event comes of its end: the agent looks by itself.
-      world.vm("build").migrate("cancelled");
+      world.vm("build").machine.migrate("cancelled");
       await agent.untilIn("build", [gpu]);
     });
   });
@@ -193,7 +193,7 @@ describe("a VM whose guest is being migrated", () => {
   it("refuses what is sent at the moment it begins, which changes nothing: the agent looks, and waits", async () => {
     await inWorld({ cards: [aCard(gpu)], vms: [build] }, async (world) => {
       world.vm("build").intercept("device_add", () => {
-        world.vm("build").migrate("setup");
+        world.vm("build").machine.migrate("setup");
         return undefined;
       });
       const agent = await world.start(file);
@@ -207,7 +207,7 @@ describe("a VM whose guest is being migrated", () => {
       const first = await world.start(file);
       await first.untilIn("build", [gpu]);
       await first.stop();
-      world.vm("build").migrate("completed", "postmigrate");
+      world.vm("build").machine.migrate("completed", "postmigrate");
       const agent = await world.start({ rules: [] });
       expect(await agent.untilHeld(gpu, "migrating")).toContain("postmigrate");
       await agent.rest();

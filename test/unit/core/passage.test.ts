@@ -81,7 +81,7 @@ describe("the way of a device into its VM", () => {
 
   it("says of what is in a VM whether its guest uses it", () => {
     const inUse = (facts: Partial<Attached>) =>
-      reportStatus(inVm(facts), { ...about, nowMs: 1_000_000 }).vms[0]?.attached[0]?.inUse;
+      reportStatus(inVm(facts), { ...about, now: () => 1_000_000 }).vms[0]?.attached[0]?.inUse;
     expect([inUse({ isInUse: true }), inUse({ isInUse: false }), inUse({})]).toEqual([
       true,
       false,
@@ -104,7 +104,7 @@ describe("a device on its way out", () => {
     unplugs: new Map([["x", anUnplug(gpu, { askedMs: 1_008_000, times: 2 })]]),
     resets: new Map([["a", { atMs: 1_003_000, isByGuest: true }]]),
   };
-  const leaving = (nowMs: number) => reportStatus(world, { ...about, nowMs }).vms[0]?.leaving;
+  const leaving = (nowMs: number) => reportStatus(world, { ...about, now: () => nowMs }).vms[0]?.leaving;
 
   it("is pending, then overdue, with how long and how often it was asked for", () => {
     const asked = {
@@ -120,10 +120,10 @@ describe("a device on its way out", () => {
   });
 
   it("is not spoken of where there is none, and neither is a reset that nobody saw", () => {
-    const [vm] = reportStatus(inVm(), { ...about, nowMs: 1 }).vms;
+    const [vm] = reportStatus(inVm(), { ...about, now: () => 1 }).vms;
     expect(vm).not.toHaveProperty("leaving");
     expect(vm).not.toHaveProperty("lastReset");
-    expect(reportStatus(world, { ...about, nowMs: 1 }).vms[0]?.lastReset).toEqual({
+    expect(reportStatus(world, { ...about, now: () => 1 }).vms[0]?.lastReset).toEqual({
       at: "at 3000",
       byGuest: true,
     });

@@ -24,7 +24,7 @@ const known = { version: "1.2.3", pid: 7, startedAt: "2026-01-02T03:04:05.000Z" 
 const about = {
   ...known,
   file: "/etc/rules.yaml",
-  nowMs: 1_000_000,
+  now: () => 1_000_000,
   wallTimeOf: (ms: number) => `wall ${ms}`,
 };
 

@@ -32,7 +32,7 @@ export interface QmpEvents {
   readonly DEVICE_DELETED: DeviceEventData;
   /** Never seen for PCI on x86 (facts.md 3.1): handle it, do not wait for it. */
   readonly DEVICE_UNPLUG_GUEST_ERROR: DeviceEventData;
-  /** Up to three times for one reboot. */
+  /** Several times for one reboot. */
   readonly RESET: ShutdownEventData;
   readonly SHUTDOWN: ShutdownEventData;
   readonly STOP: NoEventData;

@@ -175,6 +175,53 @@ describe.concurrent("resetToComplete", () => {
   });
 });
 
+describe("a card that is to go from one VM to another", () => {
+  it("is not released, leased anew or plugged before the first one has let go, however long that takes", async () => {
+    const vms = [
+      { name: "build", ports: ports(3) },
+      { name: "other", ports: ports(3) },
+    ];
+    await inWorld({ cards: [aCard(gpu)], vms }, async (world) => {
+      const first = await world.start(file);
+      await first.untilIn("build", [gpu]);
+      await first.stop();
+      world.vm("build").setGuest({ behaviour: "refuses" });
+      const agent = await world.start({ rules: [{ name: "gpu", match: { vendor: "10de" }, vm: "other" }] });
+      await agent.until("a pending unplug", ({ unplugs }) => unplugs.size === 1);
+      const { writes } = world.deeds();
+      await untilAsked(world, agent, 3);
+      expect(agent.heldAs(gpu).map(({ kind }) => kind)).toContain("in-vm-elsewhere");
+      expect(world.deeds().writes).toBe(writes);
+      expect(world.ledger().map(({ vm }) => vm)).toEqual(["build"]);
+      expect(world.movesOf("other")).toEqual([]);
+
+      world.vm("build").ejectFromGuest(id);
+      await agent.untilIn("other", [gpu]);
+      expect(agent.world.holds).toEqual([]);
+    });
+  });
+});
+
+describe("a request of which nobody knows whether it arrived", () => {
+  it("is looked after: what has left is gone, and it was our doing", async () => {
+    await inWorld({ cards: [aCard(gpu)], vms: [{ name: "build", ports: ports(3) }] }, async (world) => {
+      const first = await world.start(file);
+      await first.untilIn("build", [gpu]);
+      await first.stop();
+      const stop = world.vm("build").intercept("device_del", () => {
+        stop();
+        world.vm("build").cutLinks(() => world.vm("build").ejectFromGuest(id));
+        return "close";
+      });
+      const agent = await world.start({ rules: [] });
+      await agent.until("no lease", ({ leases }) => leases.size === 0);
+      expect(world.hostStateOf(gpu)).toEqual(untouched);
+      expect(agent.world.holds).toEqual([]);
+      expect(agent.steps()[0]).toBe("detach timed-out");
+    });
+  });
+});
+
 describe("a VM that stands still", () => {
   it("lets go when it goes on, and until then the report says that its guest does not run", async () => {
     await inWorld({ cards: [aCard(gpu)], vms: [{ name: "build", ports: ports(3) }] }, async (world) => {

@@ -232,6 +232,7 @@ function aboutAgent({ version, pid, now, wallNow }: ProcessEdge, file: string): 
     pid,
     startedAt: new Date(wallNow()).toISOString(),
     file,
+    now,
     wallTimeOf: (ms) => new Date(wallNow() - (now() - ms)).toISOString(),
   };
 }

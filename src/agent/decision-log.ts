@@ -1,7 +1,7 @@
 /** Remembers what was decided last about each device, so that only a change of mind becomes a line of the audit. */
 import type { AuditEntry } from "../audit/record.js";
 import type { PciAddress } from "../core/address.js";
-import { describeHeld } from "../core/held.js";
+import { describeHeld } from "../core/held-text.js";
 import { type Plan, planAll } from "../core/plan.js";
 import type { Scene } from "../core/scene.js";
 import { addressesOf } from "../core/step.js";

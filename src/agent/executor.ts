@@ -14,7 +14,7 @@ import {
   releaseDevice,
   renewLease,
 } from "./steps-host.js";
-import { attachUnit, detachDevice, raiseVmMemlock } from "./steps-vm.js";
+import { attachUnit, detachDevice, raiseVmMemlock, resetMachine } from "./steps-vm.js";
 import type { Deed, Tools } from "./tools.js";
 
 type Executor = { readonly [K in StepKind]: (step: StepOf<K>, tools: Tools) => Promise<Deed> };
@@ -23,6 +23,7 @@ const executor: Executor = {
   bind: bindUnit,
   attach: attachUnit,
   detach: detachDevice,
+  reset: resetMachine,
   release: releaseDevice,
   forget: forgetLease,
   quarantine: quarantineDevice,

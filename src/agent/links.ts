@@ -69,6 +69,7 @@ export class Links {
       link && {
         attach: link.attach,
         detach: link.detach,
+        reset: link.reset,
         // A step may outlive its link: what is seen on the old socket says nothing about the new one.
         look: async () => {
           const status = await link.look();

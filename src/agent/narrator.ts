@@ -11,6 +11,7 @@ import { comparePolicies, describeChange } from "../core/policy-change.js";
 import type { Signal } from "../core/signal.js";
 import { addressesOf, type Step } from "../core/step.js";
 import type { VmStatus } from "../core/vm.js";
+import { narrateGuests } from "./guest-lines.js";
 import type { Turn } from "./pipeline.js";
 
 const AGENT = "agent";
@@ -22,6 +23,7 @@ export function narrate(turn: Turn): AuditEntry[] {
     ...turn.signals.flatMap((signal) => narrateSignal(turn, signal)),
     ...narrateDevices(turn),
     ...narrateVms(turn),
+    ...narrateGuests(turn),
     ...turn.world.holds
       .filter((hold) => !turn.before.holds.includes(hold))
       .map((hold) => holdMade(atMs, hold)),
@@ -215,10 +217,11 @@ function vmFacts(status: VmStatus): VmFacts {
   if (status.kind !== "up") {
     return status.kind === "unknown" ? { state: "unknown" } : { state: status.kind, reason: status.reason };
   }
-  const { runState, process, attached } = status.view;
+  const { runState, migration, process, attached } = status.view;
   return {
     state: "up",
     runState,
+    ...(migration === undefined ? {} : { migration }),
     ...(process === null ? {} : { pid: process.pid }),
     attached: attached.map((entry) => entry.address ?? entry.id ?? entry.path),
   };

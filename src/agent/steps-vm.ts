@@ -110,6 +110,16 @@ export async function detachDevice(step: StepOf<"detach">, tools: Tools): Promis
   return { outcome, seen: [await lookAt(step.vm, vm, tools)] };
 }
 
+/** Resets the machine: the audit has the reason, on disk, before. */
+export async function resetMachine(step: StepOf<"reset">, tools: Tools): Promise<Deed> {
+  const vm = tools.vm(step.vm);
+  if (vm === undefined) {
+    return { outcome: { kind: "cancelled", detail: `no VM named ${step.vm}` }, seen: [] };
+  }
+  const outcome = await vm.reset();
+  return { outcome, seen: [await lookAt(step.vm, vm, tools)] };
+}
+
 /** Lets the VM's process lock more memory; the look after it shows the new limit. */
 export async function raiseVmMemlock(step: StepOf<"raise-memlock">, tools: Tools): Promise<Deed> {
   const vm = tools.vm(step.vm);

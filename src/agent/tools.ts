@@ -50,6 +50,7 @@ export interface HostHands {
 export interface VmHands {
   readonly attach: (placement: Placement) => Promise<Outcome>;
   readonly detach: (id: string, address: PciAddress) => Promise<Outcome>;
+  readonly reset: () => Promise<Outcome>;
   readonly look: () => Promise<VmStatus>;
 }
 

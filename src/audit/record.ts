@@ -24,6 +24,8 @@ export type DeviceFacts = Partial<Pick<Device, "vendor" | "device" | "class" | "
 export interface VmFacts {
   readonly state: VmStatus["kind"];
   readonly runState?: string;
+  /** QEMU's word for a migration that is under way. */
+  readonly migration?: string;
   /** Pid of the QEMU process. */
   readonly pid?: number;
   readonly reason?: string;
@@ -111,6 +113,15 @@ interface EventFacts {
   };
   readonly "host-write": { readonly after: { readonly path: string; readonly text: string } };
   readonly "vm-changed": { readonly vm: string; readonly before: VmFacts | null; readonly after: VmFacts };
+  /** A reboot by the guest, or a reset from outside. */
+  readonly "vm-reset": { readonly vm: string; readonly after: { readonly byGuest: boolean } };
+  /** The guest has given a device addresses, or has taken them away: the third fact of an attach. */
+  readonly "guest-use": {
+    readonly address: PciAddress;
+    readonly vm: string;
+    readonly before: { readonly inUse: boolean };
+    readonly after: { readonly inUse: boolean };
+  };
   readonly "vm-remark": { readonly vm: string; readonly after: VmRemark };
   readonly "hold-made": { readonly address: PciAddress; readonly vm: string; readonly after: Hold };
   readonly "hold-ended": { readonly address: PciAddress; readonly vm: string; readonly before: Hold };
@@ -164,6 +175,8 @@ const EVENTS: Readonly<Record<AuditEventName, true>> = {
   "step-ended": true,
   "host-write": true,
   "vm-changed": true,
+  "vm-reset": true,
+  "guest-use": true,
   "vm-remark": true,
   "hold-made": true,
   "hold-ended": true,

@@ -45,7 +45,7 @@ export function renderStatus(status: StatusResponse): string[] {
         device.iommuGroup === null ? "-" : String(device.iommuGroup),
         device.vm ?? "-",
         device.state,
-        device.held ?? "",
+        note(device),
       ]),
     ),
   ];
@@ -74,19 +74,41 @@ function renderVmNotes({
   monitor,
   socket,
   lastError,
+  leaving = [],
   remarks = [],
 }: StatusResponse["vms"][number]): string[] {
   return [
     ...[
       ...(monitor === "shared" ? [`${name}: others use its monitor ${socket}, so it is only visited`] : []),
+      ...leaving.map((entry) => `${name}: ${describeLeaving(entry)}`),
       ...(lastError ? [`${name}: last error at ${lastError.at}: ${lastError.message}`] : []),
     ].map(printable),
     ...remarkLines(remarks),
   ];
 }
 
+type Leaving = NonNullable<StatusResponse["vms"][number]["leaving"]>[number];
+
+function describeLeaving({ address, state, mode, times, forMs }: Leaving): string {
+  const asked = times === 1 ? "once" : `${times} times`;
+  const how = mode === "unknown" ? "" : `, ${mode === "acpi" ? "by ACPI" : "natively"}`;
+  return `${address} was asked to leave ${asked} in ${Math.round(forMs / 1000)} s${how}: ${state}`;
+}
+
+/** Why it waits; else what its guest makes of it. */
+function note({ held, passage }: StatusResponse["devices"][number]): string {
+  if (held !== null || passage === undefined || !passage.taken) {
+    return held ?? (passage?.sent === true ? "QEMU was told to take it" : "");
+  }
+  return passage.seen === null ? "" : `${passage.seen ? "" : "not (yet) "}in use by the guest`;
+}
+
 function vmRow(vm: StatusResponse["vms"][number]): string[] {
   const ports = vm.ports === undefined ? "" : `${vm.ports.free} free of ${vm.ports.free + vm.ports.plugged}`;
   const devices = vm.attached.map((entry) => `${entry.address ?? "?"}${entry.ours ? "" : " (foreign)"}`);
-  return [vm.name, vm.runState ?? vm.state, ports, devices.join(" "), vm.reason ?? ""];
+  return [vm.name, stateOf(vm), ports, devices.join(" "), vm.reason ?? ""];
+}
+
+function stateOf({ state, runState, migration }: StatusResponse["vms"][number]): string {
+  return `${runState ?? state}${migration === undefined ? "" : ` (migration: ${migration})`}`;
 }

@@ -23,6 +23,8 @@ import { selectors } from "./schema-selector.js";
 const MOST_DETACHED = 65_535;
 const MOST_NUMA_NODES = 1024;
 const SHORTEST_RESCAN_MS = 1000;
+/** Below that a guest that is merely slow would be reset. */
+const SHORTEST_OVERDUE_MS = 10_000;
 const MACHINE_EXPECTED = "expected a machine family, such as q35 or microvm";
 
 const vm = z.strictObject(
@@ -58,6 +60,14 @@ const vm = z.strictObject(
     raiseMemlock: flag
       .optional()
       .describe("Allow its QEMU to lock as much memory as its first device needs, where its limit is lower"),
+    resetToComplete: z
+      .union([z.literal("off").transform(() => undefined), duration(SHORTEST_OVERDUE_MS)], {
+        error: "expected a duration of at least 10s, such as 2m, or off",
+      })
+      .optional()
+      .describe(
+        "Resets the machine when its guest has not let go of a device for so long; it loses what it has not saved",
+      ),
   },
   { error: "expected a VM: name and qmp" },
 );

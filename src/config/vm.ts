@@ -68,10 +68,10 @@ function refuseUnsafePattern({ name, qmp, user }: RawVm, index: number, complain
   }
 }
 
-function traitsOf({ name: _, user, executable, ...traits }: RawVm): VmPattern {
+function traitsOf({ name: _, user, executable, resetToComplete, ...traits }: RawVm): VmPattern {
   const listener: ExpectedListener | undefined =
     user === undefined ? undefined : { user, executable: executable ?? ANY_QEMU };
-  return presentOf({ ...traits, listener });
+  return presentOf({ ...traits, listener, resetToCompleteMs: resetToComplete });
 }
 
 function refuseRepetitions(vms: ConfigFile["vms"], complaints: Complaints): void {

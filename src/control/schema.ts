@@ -13,6 +13,8 @@ const attached = z.object({
   bus: z.string().nullable(),
   /** False: foreign, left alone (semantics.md 5). */
   ours: z.boolean(),
+  /** Whether the guest has given it addresses; false: not (yet). */
+  inUse: z.boolean().exactOptional(),
 });
 
 /** What the operator of a VM should know. */
@@ -22,11 +24,25 @@ const remark = z.object({
   address: z.string().exactOptional(),
 });
 
+/** A device that its VM was asked to let go of, and has not. */
+const leaving = z.object({
+  address: z.string(),
+  id: z.string(),
+  state: z.enum(["pending", "overdue"]),
+  mode: z.enum(["acpi", "native", "unknown"]),
+  times: z.number(),
+  since: z.string(),
+  lastAsked: z.string(),
+  forMs: z.number(),
+});
+
 /** A VM as it was last seen. */
 export const vm = z.object({
   name: z.string(),
   state: z.enum(["unknown", "absent", "unreachable", "up"]),
   runState: z.string().optional(),
+  /** QEMU's word for a migration that is under way. */
+  migration: z.string().exactOptional(),
   machine: z.string().optional(),
   pid: z.number().optional(),
   reason: z.string().optional(),
@@ -53,6 +69,10 @@ const vmStatus = vm.extend({
       cgroup: z.string().nullable(),
     })
     .optional(),
+  /** What it was asked to let go of, and has not. */
+  leaving: z.array(leaving).readonly().exactOptional(),
+  /** When its machine was reset last, by its guest or from outside. */
+  lastReset: z.object({ at: z.string(), byGuest: z.boolean() }).exactOptional(),
   /** What went wrong last, also when all is well again. */
   lastError: z.object({ at: z.string(), message: z.string() }).nullish(),
 });
@@ -68,6 +88,16 @@ const device = z.object({
   state: z.enum(["attached", "foreign", "bound", "waiting", "held"]),
   /** Why it waits, as one sentence. */
   held: z.string().nullable(),
+  /** How far it is on its way into its VM, each a fact of its own. `seen` is `null` where it cannot be told. */
+  passage: z
+    .object({
+      leased: z.boolean(),
+      bound: z.boolean(),
+      sent: z.boolean(),
+      taken: z.boolean(),
+      seen: z.boolean().nullable(),
+    })
+    .exactOptional(),
 });
 
 /** A device and the VM that is to have it. */
@@ -144,6 +174,7 @@ export const planResponse = z.object({
           "bind",
           "attach",
           "detach",
+          "reset",
           "release",
           "forget",
           "quarantine",

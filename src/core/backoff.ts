@@ -25,6 +25,7 @@ const purposes: Readonly<Record<StepKind, Purpose>> = {
   attach: "arrive",
   "raise-memlock": "arrive",
   detach: "leave",
+  reset: "leave",
   release: "leave",
   forget: "leave",
   quarantine: "leave",

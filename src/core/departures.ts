@@ -7,14 +7,15 @@ import { isInQuarantine } from "./eligibility.js";
 import type { HeldReason } from "./held.js";
 import { isLeaseOf, isSameTerms, type Lease } from "./lease.js";
 import { detachObjection, isKeptWithoutRule, isUnclaimed, preemptorOf, termsNow } from "./lost.js";
+import { resetStep } from "./machine-reset.js";
 import { memlockRaise } from "./memlock.js";
 import { groupObjection, isOurs, isVmTransparent } from "./occupancy.js";
-import { retryHeld } from "./readiness.js";
+import { retryHeld, stateObjection } from "./readiness.js";
 import type { Move, Scene } from "./scene.js";
 import { isOnItsWayBack, slotMatesOf } from "./slot-mates.js";
 import type { StepOf } from "./step.js";
-import { isUnplugDue, unplugName } from "./unplug.js";
-import { type Attached, isPluggableState, type VmStatus } from "./vm.js";
+import { isUnplugDue, unplugHeld, unplugName } from "./unplug.js";
+import type { Attached, VmView } from "./vm.js";
 import { pairKey, vmStatus } from "./world.js";
 
 /** The detach and adopt moves of a VM that answers. */
@@ -23,6 +24,7 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
   if (status.kind !== "up") {
     return [];
   }
+  const home: Home = { vm, view: status.view };
   return status.view.attached.filter(hasAddress).flatMap((entry) => {
     if (!isOurs(scene.world, vm, entry)) {
       return [];
@@ -31,46 +33,46 @@ export function planDetaches(scene: Scene, vm: string): Move[] {
     const device = scene.world.devices.get(entry.address);
     const isGone = device === undefined || (lease !== undefined && !isLeaseOf(lease, device));
     if (isGone) {
-      return [detachMove(scene, vm, entry, "the card is gone from the host", null)];
+      return [detachMove(scene, home, entry, "the card is gone from the host", null)];
     }
     if (lease === undefined) {
       const rule = scene.assignment.byDevice.get(entry.address)?.rule ?? "";
       return [rested(scene, rule, { kind: "adopt", vm, rule, address: entry.address })];
     }
     if (isUnclaimed(scene.assignment, vm, entry.address)) {
-      return [unclaimedMove(scene, vm, entry, lease)];
+      return [unclaimedMove(scene, home, entry, lease)];
     }
     return isOnItsWayBack(scene.world, vm, entry)
-      ? [detachMove(scene, vm, entry, "its card did not go in whole", null)]
+      ? [detachMove(scene, home, entry, "its card did not go in whole", null)]
       : [];
   });
 }
 
 /** What no rule of its VM claims leaves it: for a rule that goes first at once, else within the limits. */
-function unclaimedMove(scene: Scene, vm: string, entry: Located, lease: Lease): Move {
+function unclaimedMove(scene: Scene, home: Home, entry: Located, lease: Lease): Move {
   const { world, assignment } = scene;
+  const { vm } = home;
   const { address } = entry;
-  const staying = stayingMates(scene, vm, entry);
+  const staying = stayingMates(scene, home, entry);
   if (staying.length > 0) {
     return { held: { address, vm, rule: lease.rule, reason: { kind: "card-stays", vm, staying } } };
   }
   const preemptor = preemptorOf(assignment, vm, address);
   if (preemptor !== null) {
-    return detachMove(scene, vm, entry, `rule ${preemptor.name} goes first and preempts`, null);
+    return detachMove(scene, home, entry, `rule ${preemptor.name} goes first and preempts`, null);
   }
   if (isKeptWithoutRule(world, lease)) {
     const reason: HeldReason = { kind: "kept-without-rule", vm, rule: lease.rule };
     return { held: { address, vm, rule: lease.rule, reason } };
   }
-  return detachMove(scene, vm, entry, "no rule claims it any more", detachObjection(world, assignment));
+  return detachMove(scene, home, entry, "no rule claims it any more", detachObjection(world, assignment));
 }
 
 /** The functions in its port that the VM keeps: claimed, kept without their rule, or not ours. */
-function stayingMates(scene: Scene, vm: string, entry: Located): readonly PciAddress[] {
+function stayingMates(scene: Scene, { vm, view }: Home, entry: Located): readonly PciAddress[] {
   const { world, assignment } = scene;
-  const status = vmStatus(world, vm);
-  const mates = status.kind === "up" ? slotMatesOf(status.view, entry).filter(hasAddress) : [];
-  return mates
+  return slotMatesOf(view, entry)
+    .filter(hasAddress)
     .filter((mate) => {
       const lease = world.leases.get(mate.address);
       return (
@@ -82,6 +84,12 @@ function stayingMates(scene: Scene, vm: string, entry: Located): readonly PciAdd
     .map((mate) => mate.address);
 }
 
+/** A VM that answers. */
+interface Home {
+  readonly vm: string;
+  readonly view: VmView;
+}
+
 /** A device of the host in a VM. One whose address QEMU does not tell is never ours. */
 type Located = Attached & { readonly address: PciAddress };
 
@@ -91,7 +99,7 @@ function hasAddress(entry: Attached): entry is Located {
 
 function detachMove(
   scene: Scene,
-  vm: string,
+  { vm, view }: Home,
   entry: Located,
   why: string,
   objection: HeldReason | null,
@@ -102,28 +110,27 @@ function detachMove(
   const held = (reason: HeldReason): Move => ({
     held: { address, vm, rule: world.leases.get(address)?.rule ?? null, reason },
   });
-  const status = vmStatus(world, vm);
   if (!entry.canUnplug) {
     return held({ kind: "cannot-unplug", vm, id: entry.id });
   }
+  const state = stateObjection(vm, view);
   const unplug = world.unplugs.get(pairKey(vm, id));
-  if (unplug !== undefined && !isUnplugDue(unplug, world.nowMs)) {
-    return held({ kind: "unplug-pending", vm, times: unplug.times, sinceMs: unplug.firstAskedMs });
+  if (unplug !== undefined && (state !== null || !isUnplugDue(unplug, world.nowMs))) {
+    const step = resetStep(world, view, unplug);
+    const waits = state?.kind === "migrating" ? state : unplugHeld(unplug, view, world.nowMs);
+    return step === null ? held(waits) : { step };
   }
-  if (unplug === undefined && objection !== null) {
+  if (objection !== null && unplug === undefined) {
     return held(objection);
   }
-  if (status.kind === "up" && !isPluggableState(status.view.runState)) {
-    return held({ kind: "vm-not-ready", vm, runState: status.view.runState });
-  }
-  const rest = retryHeld(world, "leave", vm, address);
+  const rest = state ?? retryHeld(world, "leave", vm, address);
   return rest === null
-    ? { step: { kind: "detach", vm, id, address, why, ...matesOf(status, entry) } }
+    ? { step: { kind: "detach", vm, id, address, why, ...matesOf(view, entry) } }
     : held(rest);
 }
 
-function matesOf(status: VmStatus, entry: Located): Pick<StepOf<"detach">, "mates"> {
-  const mates = status.kind === "up" ? slotMatesOf(status.view, entry).filter(hasAddress) : [];
+function matesOf(view: VmView, entry: Located): Pick<StepOf<"detach">, "mates"> {
+  const mates = slotMatesOf(view, entry).filter(hasAddress);
   return mates.length === 0
     ? {}
     : { mates: mates.map((mate) => ({ id: unplugName(mate), address: mate.address })) };

@@ -2,7 +2,7 @@
 import { reportAssignments } from "./assignment-report.js";
 import { devicesOf } from "./explain-rule.js";
 import type { VmExplanation } from "./explanation.js";
-import { describeHeld } from "./held.js";
+import { describeHeld } from "./held-text.js";
 import { OutcomeFinder } from "./outcome-finder.js";
 import { planAll } from "./plan.js";
 import { vmsOf } from "./policy.js";

@@ -2,7 +2,8 @@
 import type { PciAddress } from "./address.js";
 import type { Device } from "./device.js";
 import type { ExactClaims } from "./exact-claims.js";
-import { describeHeld, type HeldReason } from "./held.js";
+import type { HeldReason } from "./held.js";
+import { describeHeld } from "./held-text.js";
 import { sortedAddresses } from "./iommu-group.js";
 import type { Rule } from "./policy.js";
 import type { Situation } from "./situation.js";

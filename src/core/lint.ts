@@ -2,7 +2,8 @@
 import type { PciAddress } from "./address.js";
 import { ruleOf } from "./assignment-report.js";
 import type { Device } from "./device.js";
-import { describeHeld, type HeldReason } from "./held.js";
+import type { HeldReason } from "./held.js";
+import { describeHeld } from "./held-text.js";
 import { isBridgeDevice } from "./iommu-group.js";
 import { describeOpen, openOf } from "./open-question.js";
 import { listed } from "./outcome.js";

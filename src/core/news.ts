@@ -14,7 +14,9 @@ export function isInUse({ leases, unplugs, running }: World, vm: string): boolea
 const ENDS_IN_VM: ReadonlySet<HeldReason["kind"]> = new Set([
   "vm-not-ready",
   "no-free-port",
+  "migrating",
   "unplug-pending",
+  "unplug-overdue",
   "leased-elsewhere",
 ]);
 

@@ -23,6 +23,7 @@ export type RefusalReason =
   | "guest-busy"
   | "guest-refused"
   | "unplug-pending"
+  | "migrating"
   | "vm-not-ready"
   | "stuck"
   | "not-restored"
@@ -72,6 +73,7 @@ export const NEXT_MOVES: Readonly<Record<RefusalReason, NextMove>> = {
   "guest-busy": "wait-a-moment",
   "guest-refused": "wait",
   "unplug-pending": "wait",
+  migrating: "wait",
   "vm-not-ready": "wait",
   stuck: "wait",
   "not-restored": "give-up",

@@ -1,6 +1,7 @@
 /** What one rule's say about one device came to: every way, as values, and as sentences. */
 import type { PciAddress } from "./address.js";
-import { describeHeld, type HeldReason } from "./held.js";
+import type { HeldReason } from "./held.js";
+import { describeHeld } from "./held-text.js";
 
 export type Outcome =
   /** The rule gives the device to the VM. */

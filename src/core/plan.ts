@@ -10,7 +10,7 @@ import { planDetaches, planReleases } from "./departures.js";
 import type { Held } from "./held.js";
 import { type Move, type Scene, setScene } from "./scene.js";
 import type { Step } from "./step.js";
-import { unplugDueMs } from "./unplug.js";
+import { overdueMs, resetDueMs, unplugDueMs } from "./unplug.js";
 import type { World } from "./world.js";
 
 /** The lane of what belongs to no configured VM. No VM can have this name. */
@@ -90,7 +90,7 @@ export function planAll(world: World, scene: Scene = setScene(world)): Plan {
 export function nextDueMs(world: World): number | null {
   const times: number[] = [];
   for (const unplug of world.unplugs.values()) {
-    times.push(unplugDueMs(unplug));
+    times.push(unplugDueMs(unplug), overdueMs(unplug), resetDueMs(world, unplug) ?? 0);
   }
   for (const backoff of world.backoffs.values()) {
     if (backoff.untilMs !== null) {

@@ -19,6 +19,8 @@ export interface ExpectedListener {
 interface VmTraits {
   readonly monitor?: MonitorUse;
   readonly listener?: ExpectedListener;
+  /** How long an unplug may be overdue before the machine is reset to complete it, in milliseconds; absent: for ever. */
+  readonly resetToCompleteMs?: number;
   /** The NUMA node that it lives on, for rules that prefer close devices (semantics.md 4). */
   readonly numaNode?: number;
   /** Bus names of its hot-plug ports, for arguments that are resolved before it starts. */

@@ -5,7 +5,7 @@ import type { PciAddress } from "./address.js";
 import { backoffOf, type Purpose } from "./backoff.js";
 import type { HeldReason } from "./held.js";
 import { memlockShortage, refusedMemlock } from "./memlock.js";
-import { isPluggableState, type Port, type VmStatus, type VmView } from "./vm.js";
+import { isPluggableState, migrationPhase, type Port, type VmStatus, type VmView } from "./vm.js";
 import { type Backoff, vmStatus, type World } from "./world.js";
 
 /** What is against plugging `needed` devices into the VM now; `null` when it is ready. */
@@ -22,9 +22,19 @@ export function vmObjection(vm: string, status: VmStatus, needed: number): HeldR
   }
 }
 
+/** What is against plugging and unplugging alike: a migration, or a run state in which nobody answers. */
+export function stateObjection(vm: string, view: VmView): HeldReason | null {
+  const phase = migrationPhase(view);
+  if (phase !== null) {
+    return { kind: "migrating", vm, phase };
+  }
+  return isPluggableState(view.runState) ? null : { kind: "vm-not-ready", vm, runState: view.runState };
+}
+
 function viewObjection(vm: string, view: VmView, needed: number): HeldReason | null {
-  if (!isPluggableState(view.runState)) {
-    return { kind: "vm-not-ready", vm, runState: view.runState };
+  const state = stateObjection(vm, view);
+  if (state !== null) {
+    return state;
   }
   if (freePorts(view).length < needed) {
     return { kind: "no-free-port", vm, needed, ports: describePorts(view.ports) };

@@ -15,7 +15,7 @@ import { adoptFoundVms, adoptPolicy, confirmDetach, isStranger, refusePolicy } f
 import { liftOccupied, liftSeen, noteShunned } from "./shunned-ports.js";
 import type { Signal } from "./signal.js";
 import { addressesOf, type Step, type StepOf } from "./step.js";
-import { unplugName } from "./unplug.js";
+import { noteReset, noteResetFor, noteUnplug, pendingUnplugs, unplugName } from "./unplug.js";
 import type { World } from "./world.js";
 import { pairKey } from "./world.js";
 
@@ -62,6 +62,10 @@ function next(world: World, signal: Signal): World {
       return onVmSeen(world, signal);
     case "device-deleted":
       return onDeviceDeleted(world, signal);
+    case "vm-reset":
+      return isStranger(world, signal.vm)
+        ? world
+        : noteReset({ ...world, nowMs: later(world, signal.atMs) }, signal.vm, signal.isByGuest);
     case "leases-written":
       return onLeasesWritten(world, signal.leases);
     case "intents-read":
@@ -167,17 +171,6 @@ function learning(world: World): World {
   return intents === world.intents ? world : { ...world, intents };
 }
 
-/** An unplug is over when the VM does not list the device any more, or is gone. */
-function pendingUnplugs(world: World, vm: string): World["unplugs"] {
-  const status = world.vms.get(vm);
-  if (status === undefined || status.kind === "unknown" || status.kind === "unreachable") {
-    return world.unplugs;
-  }
-  const ids = new Set(status.kind === "up" ? status.view.attached.map(unplugName) : []);
-  const kept = [...world.unplugs].filter(([, unplug]) => unplug.vm !== vm || ids.has(unplug.id));
-  return kept.length === world.unplugs.size ? world.unplugs : new Map(kept);
-}
-
 function onDeviceDeleted(world: World, signal: Extract<Signal, { kind: "device-deleted" }>): World {
   const next = { ...world, nowMs: later(world, signal.atMs) };
   const hold = holdForEjection(next, signal.vm, signal.id);
@@ -216,10 +209,7 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
   const next = { ...world, nowMs: later(world, signal.atMs), running, portsInFlight, unplugs };
   switch (outcome.kind) {
     case "done":
-      // A bind proves nothing yet: only with its attach is the arrival over.
-      return step.kind === "bind"
-        ? next
-        : { ...next, backoffs: withoutBackoffs(next, step), intents: learn(next, step) };
+      return onStepDone(next, step);
     case "pending":
       return step.kind === "detach" ? { ...next, unplugs: noteUnplug(next, step) } : next;
     case "cancelled":
@@ -232,6 +222,10 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
     }
     case "refused":
     case "failed": {
+      if (step.kind === "detach" && outcome.kind === "refused" && outcome.reason === "guest-busy") {
+        // Its slot blinks: the device may be on its way out already, by an earlier request that nobody remembers.
+        return noteStepError({ ...next, unplugs: noteUnplug(next, step, true) }, step, outcome.detail);
+      }
       const shunnedPorts = noteShunned(next, step, outcome);
       const noted =
         shunnedPorts === null
@@ -242,6 +236,15 @@ function onStepEnded(world: World, signal: Extract<Signal, { kind: "step-ended" 
     default:
       return unreachable(outcome);
   }
+}
+
+function onStepDone(world: World, step: Step): World {
+  if (step.kind === "bind") {
+    // It proves nothing yet: only with its attach is the arrival over.
+    return world;
+  }
+  const unplugs = step.kind === "reset" ? noteResetFor(world, step.vm) : world.unplugs;
+  return { ...world, unplugs, backoffs: withoutBackoffs(world, step), intents: learn(world, step) };
 }
 
 function learn(world: World, step: Step): World["intents"] {
@@ -267,24 +270,4 @@ function noteStepError(world: World, step: Step, detail: string): World {
 
 function withError(world: World, vm: string, message: string): World["vmErrors"] {
   return new Map(world.vmErrors).set(vm, { atMs: world.nowMs, message });
-}
-
-function noteUnplug(world: World, step: StepOf<"detach">): World["unplugs"] {
-  const key = pairKey(step.vm, step.id);
-  const before = world.unplugs.get(key);
-  const status = world.vms.get(step.vm);
-  const attached =
-    status?.kind === "up" ? status.view.attached.find((entry) => unplugName(entry) === step.id) : undefined;
-  if (status?.kind === "up" && attached === undefined) {
-    return world.unplugs;
-  }
-  return new Map(world.unplugs).set(key, {
-    vm: step.vm,
-    id: step.id,
-    address: step.address,
-    mode: attached?.mode ?? before?.mode ?? "unknown",
-    firstAskedMs: before?.firstAskedMs ?? world.nowMs,
-    askedMs: world.nowMs,
-    times: (before?.times ?? 0) + 1,
-  });
 }

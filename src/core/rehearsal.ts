@@ -5,9 +5,10 @@
  */
 import type { PciAddress } from "./address.js";
 import { compareAddresses } from "./address.js";
+import { type DeviceState, reportDevices } from "./device-report.js";
 import { EXIT, type ExitCode } from "./exit-code.js";
 import type { HeldReason } from "./held.js";
-import { type DeviceState, type HeldReport, type PlanReport, reportDevices, reportPlan } from "./report.js";
+import { type HeldReport, type PlanReport, reportPlan } from "./report.js";
 import { type Scene, setScene } from "./scene.js";
 import type { Outcome, Step } from "./step.js";
 import { processKey, type VmStatus } from "./vm.js";

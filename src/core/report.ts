@@ -4,9 +4,11 @@
  */
 import { compareAddresses, type PciAddress } from "./address.js";
 import { type AssignmentReport, reportAssignments } from "./assignment-report.js";
-import { isOnVfio } from "./device.js";
-import { describeHeld, type Held, type HeldReason } from "./held.js";
+import { type DeviceReport, reportDevices } from "./device-report.js";
+import type { Held, HeldReason } from "./held.js";
+import { describeHeld } from "./held-text.js";
 import { isOurs } from "./occupancy.js";
+import { type Leaving, leavingOf } from "./passage.js";
 import { planAll } from "./plan.js";
 import type { MonitorUse, SourceName, VmSpec } from "./policy.js";
 import { remarksOn, type VmRemark } from "./remarks.js";
@@ -110,6 +112,8 @@ export interface VmReport {
   readonly name: string;
   readonly state: VmStatus["kind"];
   readonly runState?: string;
+  /** The word for a migration that is under way. */
+  readonly migration?: string;
   readonly machine?: string;
   readonly pid?: number;
   readonly reason?: string;
@@ -121,6 +125,8 @@ export interface VmReport {
     readonly id: string | null;
     readonly bus: string | null;
     readonly ours: boolean;
+    /** Whether the guest has given it addresses; left out where that cannot be told. */
+    readonly inUse?: boolean;
   }[];
 }
 
@@ -138,6 +144,7 @@ export function reportVm(world: World, name: string): VmReport {
     name,
     state: "up",
     runState: view.runState,
+    ...(view.migration === undefined ? {} : { migration: view.migration }),
     machine: view.machine,
     ...(view.process === null ? {} : { pid: view.process.pid }),
     ports: { free: count("free"), plugged: count("plugged"), unusable: count("unusable") },
@@ -147,63 +154,9 @@ export function reportVm(world: World, name: string): VmReport {
       id: entry.id,
       bus: entry.bus,
       ours: isOurs(world, name, entry),
+      ...(entry.isInUse === undefined ? {} : { inUse: entry.isInUse }),
     })),
   };
-}
-
-/** Where a device that a rule speaks of, or that a VM has, is on its way. */
-export type DeviceState = "attached" | "foreign" | "bound" | "waiting" | "held";
-
-export interface DeviceReport {
-  readonly address: PciAddress;
-  readonly vendor: string | null;
-  readonly device: string | null;
-  readonly class: string | null;
-  readonly driver: string | null;
-  readonly iommuGroup: number | null;
-  readonly vm: string | null;
-  readonly state: DeviceState;
-  readonly held: string | null;
-}
-
-/** Every device that a rule speaks of, that is leased, or that a VM has, in address order. */
-export function reportDevices(world: World, scene: Scene = setScene(world)): readonly DeviceReport[] {
-  const held = new Map(planAll(world, scene).held.map((entry) => [entry.address, entry] as const));
-  return [...world.devices.values()].flatMap((device) => {
-    const occupant = scene.taken.get(device.address);
-    const lease = world.leases.get(device.address);
-    const found = scene.assignment.findings.get(device.address);
-    if (occupant === undefined && lease === undefined && found === undefined) {
-      return [];
-    }
-    const waiting = held.get(device.address);
-    return [
-      {
-        address: device.address,
-        vendor: device.vendor ?? null,
-        device: device.device ?? null,
-        class: device.class ?? null,
-        driver: device.driver ?? null,
-        iommuGroup: device.iommuGroup ?? null,
-        vm: occupant?.vm ?? lease?.vm ?? scene.assignment.byDevice.get(device.address)?.vm ?? null,
-        state: deviceState(scene, device.address, waiting !== undefined),
-        held: waiting === undefined ? null : describeHeld(waiting.reason),
-      },
-    ];
-  });
-}
-
-function deviceState(scene: Scene, address: PciAddress, isHeld: boolean): DeviceState {
-  const { world, taken } = scene;
-  const occupant = taken.get(address);
-  if (occupant !== undefined) {
-    return isOurs(world, occupant.vm, occupant.entry) ? "attached" : "foreign";
-  }
-  const device = world.devices.get(address);
-  if (world.leases.has(address) && device !== undefined && isOnVfio(device)) {
-    return "bound";
-  }
-  return isHeld ? "held" : "waiting";
 }
 
 /** A VM with what the running agent knows of it beyond the last look. */
@@ -215,6 +168,10 @@ export interface VmStatusReport extends VmReport {
   readonly pattern?: string;
   /** What QEMU runs as; left out while that is not known. */
   readonly process?: Pick<VmProcess, "pid" | "uid" | "gid" | "memlockBytes" | "executable" | "cgroup">;
+  /** What it was asked to let go of, and has not; left out where there is nothing. */
+  readonly leaving?: readonly Leaving[];
+  /** When its machine was reset last; left out where nobody has seen that. */
+  readonly lastReset?: { readonly at: string; readonly byGuest: boolean };
   /** What went wrong last, also when all is well again; `null`: nothing since the agent started. */
   readonly lastError: { readonly at: string; readonly message: string } | null;
 }
@@ -253,6 +210,8 @@ export interface AgentFacts extends Pick<StatusReport["agent"], "version" | "pid
   readonly file: string;
   /** A time of the world's clock as people write it: ISO 8601, UTC. */
   readonly wallTimeOf: (ms: number) => string;
+  /** Now, by the world's clock: newer than what the world has been told. */
+  readonly now: () => number;
 }
 
 /** The whole of what the agent knows, for `status`. */
@@ -268,7 +227,10 @@ export function reportStatus(world: World, about: AgentFacts, scene: Scene = set
   };
 }
 
-function reportVmStatus(world: World, vm: VmSpec, { wallTimeOf }: AgentFacts): VmStatusReport {
+function reportVmStatus(world: World, vm: VmSpec, about: AgentFacts): VmStatusReport {
+  const { wallTimeOf } = about;
+  const leaving = leavingOf(world, vm.name, about);
+  const reset = world.resets.get(vm.name);
   const status = world.vms.get(vm.name);
   const found = status?.kind === "up" ? status.view.process : null;
   const error = world.vmErrors.get(vm.name);
@@ -278,6 +240,8 @@ function reportVmStatus(world: World, vm: VmSpec, { wallTimeOf }: AgentFacts): V
     monitor: vm.monitor ?? "dedicated",
     ...(vm.pattern === undefined ? {} : { pattern: vm.pattern }),
     ...(found === null ? {} : { process: reportProcess(found) }),
+    ...(leaving.length === 0 ? {} : { leaving }),
+    ...(reset === undefined ? {} : { lastReset: { at: wallTimeOf(reset.atMs), byGuest: reset.isByGuest } }),
     lastError: error === undefined ? null : { at: wallTimeOf(error.atMs), message: error.message },
   };
 }

@@ -9,7 +9,8 @@ import {
   openRivals,
   unknownKeysOf,
 } from "./findings.js";
-import { describeHeld, type HeldReason } from "./held.js";
+import type { HeldReason } from "./held.js";
+import { describeHeld } from "./held-text.js";
 import { holdOn } from "./holds.js";
 import { followPins, type Pinned } from "./pinning.js";
 import type { Alternative, SelectRule } from "./policy.js";

@@ -54,6 +54,8 @@ export type Signal =
   | { readonly kind: "vm-seen"; readonly atMs: number; readonly vm: string; readonly status: VmStatus }
   /** DEVICE_DELETED: QEMU has let go of a device. */
   | { readonly kind: "device-deleted"; readonly atMs: number; readonly vm: string; readonly id: string }
+  /** RESET: the machine was reset, by its guest (a reboot) or from outside. Comes up to three times for one. */
+  | { readonly kind: "vm-reset"; readonly atMs: number; readonly vm: string; readonly isByGuest: boolean }
   | { readonly kind: "leases-written"; readonly leases: readonly Lease[] }
   /** The intents file as it was found. `isDamaged`: some were lost, and nobody has accepted that yet. */
   | {

@@ -55,6 +55,8 @@ export interface StepArguments {
     /** The other functions in its port: they leave with it (facts.md 4). Absent where there are none. */
     readonly mates?: readonly { readonly id: string; readonly address: PciAddress }[];
   };
+  /** Reset the machine: that completes unplugs that its guest does not answer (the option `resetToComplete`). */
+  readonly reset: { readonly vm: string; readonly addresses: readonly PciAddress[]; readonly why: string };
   /** Give a device back to the host, exactly as it was. */
   readonly release: { readonly vm: string; readonly address: PciAddress; readonly why: string };
   /** Close a lease whose card is not there any more: nothing is written to the host. */
@@ -107,6 +109,7 @@ export function addressesOf(step: Step): readonly PciAddress[] {
     case "attach":
       return step.placements.map((placement) => placement.address);
     case "raise-memlock":
+    case "reset":
       return step.addresses;
     case "detach":
     case "release":

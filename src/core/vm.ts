@@ -48,6 +48,11 @@ export interface Attached {
   readonly mode: PlugMode;
   /** Memory BARs that the guest left without an address though another has one: it found no room (facts.md 2.2). */
   readonly unassignedBars?: readonly number[];
+  /**
+   * True: certain, the guest has given it addresses. False: not (yet), which is no failure: a guest may have no driver for
+   * it, or not be up. Absent: it cannot be told (facts.md 2.2).
+   */
+  readonly isInUse?: boolean;
   /** False for `vfio-pci-nohotplug` and for ports that cannot hot-plug. */
   readonly canUnplug: boolean;
 }
@@ -73,6 +78,8 @@ export interface VmProcess {
 export interface VmView {
   /** QEMU's run state: `running`, `paused`, `prelaunch`, `inmigrate`, ... */
   readonly runState: string;
+  /** QEMU's word for a migration that is under way, such as `active`; absent while there is none. */
+  readonly migration?: string;
   /** QOM type of the machine, such as `pc-q35-7.2-machine`. */
   readonly machine: string;
   /** Whether QEMU's own firmware (SeaBIOS) starts the guest; what others give to ports is not known. */
@@ -100,7 +107,24 @@ export function processKey(process: VmProcess | null): string | null {
   return process === null ? null : `${process.pid}:${process.startTicks}`;
 }
 
-/** Run states in which a device may be plugged or unplugged (facts.md 1: others are migration's or QEMU's own). */
+/** Run states that are a migration's: of a guest that comes, of one that goes, and of one that has gone. */
+const MIGRATING_STATES: ReadonlySet<string> = new Set(["inmigrate", "finish-migrate", "postmigrate", "colo"]);
+
+/**
+ * The word for what keeps every hand off a VM while its guest moves: QEMU refuses to plug and unplug then, and what was
+ * plugged into one end of it would be missing at the other; `null` while no migration is under way.
+ */
+export function migrationPhase({
+  runState,
+  migration,
+}: Pick<VmView, "runState" | "migration">): string | null {
+  return migration ?? (MIGRATING_STATES.has(runState) ? runState : null);
+}
+
+/**
+ * Run states in which a device may be plugged or unplugged (facts.md 1 and 3). In `paused` and `prelaunch` the guest
+ * answers once it runs. In the others nobody does: a guest that is off (`shutdown`), states of QEMU's own.
+ */
 const PLUGGABLE_STATES: ReadonlySet<string> = new Set(["running", "paused", "prelaunch", "suspended"]);
 
 /** Whether devices may be moved while the VM is in this run state. */

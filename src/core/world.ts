@@ -20,10 +20,24 @@ export interface Unplug {
   readonly vm: string;
   readonly id: string;
   readonly address: PciAddress;
+  /** The QEMU process that was asked: another one on the same socket never was. `null` when it was not known. */
+  readonly process: string | null;
   readonly mode: PlugMode;
   readonly firstAskedMs: number;
   readonly askedMs: number;
   readonly times: number;
+  /** How often this guest was asked: a reset makes it another one. */
+  readonly timesSinceReset: number;
+  /** Present where QEMU answered that the guest's slot is busy: it can be asked again soon. */
+  readonly isBusy?: true;
+  /** When the machine was reset to complete it; absent: it was not. */
+  readonly resetMs?: number;
+}
+
+/** The last time that a machine was reset, by its guest or from outside. */
+export interface VmReset {
+  readonly atMs: number;
+  readonly isByGuest: boolean;
 }
 
 /** A state of things that keeps a device from coming, as it was at the refusal. */
@@ -96,6 +110,8 @@ export interface World {
   /** Whether holds were lost with a damaged file: then nothing new is attached (semantics.md 5). */
   readonly areIntentsLost: boolean;
   readonly unplugs: ReadonlyMap<string, Unplug>;
+  /** By VM. */
+  readonly resets: ReadonlyMap<string, VmReset>;
   readonly backoffs: ReadonlyMap<string, Backoff>;
   /** By VM and port. */
   readonly portsInFlight: ReadonlyMap<string, PortInFlight>;
@@ -129,6 +145,7 @@ export const emptyWorld: World = {
   intents: NO_INTENTS,
   areIntentsLost: false,
   unplugs: new Map(),
+  resets: new Map(),
   backoffs: new Map(),
   portsInFlight: new Map(),
   shunnedPorts: new Map(),

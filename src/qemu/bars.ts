@@ -9,17 +9,28 @@ import type { PciDeviceInfo, PciInfo } from "../qmp/results.js";
 /** BARs 0 to 5; 6 is the ROM. */
 const BARS = 6;
 
-/** The memory BARs that the guest left without an address though it gave one to another, by QEMU id. */
-export function unassignedBars(buses: readonly PciInfo[]): ReadonlyMap<string, readonly number[]> {
-  const found = new Map<string, readonly number[]>();
-  for (const device of buses.flatMap((bus) => bus.devices.flatMap(withChildren))) {
-    const bars = device.regions.filter(({ type, bar }) => type === "memory" && bar < BARS);
-    const without = bars.filter(({ address }) => Number(address) === -1).map(({ bar }) => bar);
-    if (device.qdev_id !== "" && without.length > 0 && without.length < bars.length) {
-      found.set(device.qdev_id, without);
-    }
+/** What the guest has made of one device; `isInUse` is absent for one without memory BARs, of which nothing can be told. */
+export interface GuestUse {
+  readonly isInUse?: boolean;
+  readonly unassigned?: readonly number[];
+}
+
+/** What the guest has made of the devices that have an id, by id. One that its firmware has not found yet is not in it. */
+export function guestUse(buses: readonly PciInfo[]): ReadonlyMap<string, GuestUse> {
+  const named = buses
+    .flatMap((bus) => bus.devices.flatMap(withChildren))
+    .filter(({ qdev_id: id }) => id !== "");
+  return new Map(named.map((device) => [device.qdev_id, useOf(device)] as const));
+}
+
+function useOf({ regions }: PciDeviceInfo): GuestUse {
+  const bars = regions.filter(({ type, bar }) => type === "memory" && bar < BARS);
+  const without = bars.filter(({ address }) => Number(address) === -1).map(({ bar }) => bar);
+  if (bars.length === 0) {
+    return {};
   }
-  return found;
+  const isInUse = without.length < bars.length;
+  return isInUse && without.length > 0 ? { isInUse, unassigned: without } : { isInUse };
 }
 
 function withChildren(device: PciDeviceInfo): readonly PciDeviceInfo[] {

@@ -37,6 +37,9 @@ export class Doorbell {
     if (this.#isRung) {
       return Promise.resolve(true);
     }
+    if (ms === Number.POSITIVE_INFINITY) {
+      return this.rung().then(() => true);
+    }
     return new Promise((resolve) => {
       const unlisten = this.onRing(() => {
         clearTimeout(timer);

@@ -11,7 +11,8 @@ import type { PciAddress } from "../core/address.js";
 import type { MonitorUse } from "../core/policy.js";
 import type { Signal } from "../core/signal.js";
 import type { Outcome, Placement } from "../core/step.js";
-import type { VmStatus } from "../core/vm.js";
+import { unplugName } from "../core/unplug.js";
+import type { VmStatus, VmView } from "../core/vm.js";
 import { connectQmp, type QmpClient } from "../qmp/client.js";
 import type { WireTap } from "../qmp/wire.js";
 import {
@@ -32,9 +33,10 @@ import { Doorbell } from "./doorbell.js";
 import { approveListener, findInTime, type ProcessEyes } from "./process-search.js";
 import { VmSession } from "./session.js";
 import { wakeOnSocketChange } from "./socket-watch.js";
+import { departedSince } from "./visit.js";
 
 /** What a link tells of its VM. */
-export type VmLinkSignal = Extract<Signal, { kind: "vm-seen" | "device-deleted" }>;
+export type VmLinkSignal = Extract<Signal, { kind: "vm-seen" | "device-deleted" | "vm-reset" }>;
 
 export interface VmLinkOptions extends ProcessEyes {
   /** Name of the VM, for the signals. */
@@ -67,6 +69,8 @@ export class VmLine {
   readonly #timing: LinkTiming;
   #session: VmSession | null = null;
   #status: VmStatus = NOT_LOOKED_AT;
+  /** What the VM had when it was last known: what is missing when a lost link is back has left unheard. */
+  #lastView: VmView | null = null;
   /** Rung while `#status` is an answer; silent between the end of a connection and the next answer. */
   readonly #settled = new Doorbell();
 
@@ -90,10 +94,15 @@ export class VmLine {
     );
   }
 
+  async reset(): Promise<Outcome> {
+    return (await this.#session?.reset()) ?? notConnected(this.#status, `reset ${this.#options.name}`);
+  }
+
   async look(): Promise<VmStatus> {
     const session = this.#session;
     const status = await session?.look();
     if (status !== undefined && session?.isOver === false) {
+      this.#lastView = status.kind === "up" ? status.view : this.#lastView;
       return status;
     }
     if (session !== null && session === this.#session) {
@@ -201,14 +210,23 @@ export class VmLine {
     const { name: vm, now } = this.#options;
     const close = (): void => void client.close();
     stop.addEventListener("abort", close);
+    const onDeleted = (id: string): void => {
+      this.#lastView = this.#lastView && withoutDevice(this.#lastView, id);
+      tell({ kind: "device-deleted", atMs: now(), vm, id });
+    };
     const ears = {
       now,
       onSeen: (status: VmStatus): void => {
+        if (status.kind === "up") {
+          departedSince(this.#lastView, status.view).forEach(onDeleted);
+          this.#lastView = status.view;
+        }
         this.#status = status;
         this.#settled.ring();
         tell({ kind: "vm-seen", atMs: now(), vm, status });
       },
-      onDeleted: (id: string): void => tell({ kind: "device-deleted", atMs: now(), vm, id }),
+      onDeleted,
+      onReset: (isByGuest: boolean): void => tell({ kind: "vm-reset", atMs: now(), vm, isByGuest }),
     };
     try {
       const session = new VmSession(
@@ -240,4 +258,8 @@ export class VmLine {
       tell({ kind: "vm-seen", atMs: this.#options.now(), vm: this.#options.name, status: this.#status });
     }
   }
+}
+
+function withoutDevice(view: VmView, id: string): VmView {
+  return { ...view, attached: view.attached.filter((entry) => unplugName(entry) !== id) };
 }

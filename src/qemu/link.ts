@@ -21,6 +21,8 @@ export interface VmLink {
   readonly attach: (placement: Placement) => Promise<Outcome>;
   /** Asks for a device back. `cancelled` while there is no connection. */
   readonly detach: (id: string, address: PciAddress) => Promise<Outcome>;
+  /** Resets the machine. `cancelled` while there is no connection. */
+  readonly reset: () => Promise<Outcome>;
   /** A fresh look; while there is no connection, why there is none. Not repeated on `status$`. */
   readonly look: () => Promise<VmStatus>;
   /** Whether somebody waits for what only a look at the VM shows. A dedicated monitor tells by itself. */
@@ -41,6 +43,7 @@ export function linkVm(options: VmLinkOptions): VmLink {
     status$: status$.pipe(share()),
     attach: (placement) => line.attach(placement),
     detach: (id, address) => line.detach(id, address),
+    reset: () => line.reset(),
     look: () => line.look(),
     expectNews: (isExpected) => line.expectNews(isExpected),
   };

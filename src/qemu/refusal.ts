@@ -42,6 +42,7 @@ const TABLE = [
   row("argument-wrong", /^Parameter '.*' (expects|is missing|is unexpected)/i, "bad-arguments"),
   row("no-host-given", /^No provided host device/i, "bad-arguments"),
   row("guest-blinking", /guest is busy/i, "guest-busy"),
+  row("migrating", /not allowed while migrating/i, "migrating"),
   row("unplug-pending", /already in the process of unplug/i, "unplug-pending"),
   // With --preconfig QEMU is still being configured.
   row("machine-not-made", /permitted only after machine initialization has completed/i, "vm-not-ready"),

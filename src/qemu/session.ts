@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Outcome, Placement } from "../core/step.js";
+import { unplugName } from "../core/unplug.js";
 import type { VmProcess, VmStatus } from "../core/vm.js";
 import type { QmpClient } from "../qmp/client.js";
 import { QmpTimeoutError } from "../qmp/errors.js";
@@ -17,6 +18,8 @@ import { attachDevice } from "./attach.js";
 import { type Departing, detachDevice } from "./detach.js";
 import { downStatusOf, type LinkTiming } from "./dialling.js";
 import { Doorbell } from "./doorbell.js";
+import { GuestWatch } from "./guest-watch.js";
+import { resetMachine } from "./reset.js";
 import { readView } from "./view.js";
 
 /** What a session tells. */
@@ -26,6 +29,8 @@ export interface SessionEars {
   readonly onSeen: (status: VmStatus) => void;
   /** QEMU has let go of the device with this id. */
   readonly onDeleted: (id: string) => void;
+  /** The machine was reset. Up to three times for one reboot. */
+  readonly onReset: (isByGuest: boolean) => void;
 }
 
 export class VmSession {
@@ -36,6 +41,9 @@ export class VmSession {
   readonly #timing: LinkTiming;
   readonly #news = new Doorbell();
   readonly #over = new AbortController();
+  readonly #watch: GuestWatch;
+  /** What has gone since the look under way began: its answers may be older. */
+  readonly #goneMeanwhile = new Set<string>();
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Takes over the client. */
@@ -49,6 +57,7 @@ export class VmSession {
     this.#findProcess = findProcess;
     this.#ears = ears;
     this.#timing = timing;
+    this.#watch = new GuestWatch(timing);
     client.onEvent((event) => this.#hear(event));
     void client.closed.then(() => {
       this.#over.abort();
@@ -74,7 +83,9 @@ export class VmSession {
       this.#ears.onSeen(status);
       const isWhole = status.kind === "up" && status.view.process !== null;
       waitMs = isWhole ? this.#timing.retryMs : Math.min(waitMs * 2, this.#timing.longestRetryMs);
-      await (isWhole ? this.#news.rung() : this.#news.rungWithin(waitMs));
+      if (!(await this.#news.rungWithin(isWhole ? this.#watch.waitMs(status.view) : waitMs))) {
+        this.#watch.passed();
+      }
       if (this.isOver) {
         return;
       }
@@ -88,7 +99,10 @@ export class VmSession {
       try {
         // One that was not found is looked for again: a fork may have had the socket for a moment.
         this.#process ??= await this.#findProcess();
-        return { kind: "up", view: await readView(this.#client, this.#process) };
+        this.#goneMeanwhile.clear();
+        const view = await readView(this.#client, this.#process);
+        const attached = view.attached.filter((entry) => !this.#goneMeanwhile.has(unplugName(entry)));
+        return { kind: "up", view: { ...view, attached } };
       } catch (error) {
         if (error instanceof QmpTimeoutError) {
           await this.close();
@@ -102,6 +116,7 @@ export class VmSession {
   async attach(placement: Placement): Promise<Outcome> {
     const outcome = await this.#inTurn(() => attachDevice(this.#client, placement));
     if (outcome.kind === "done") {
+      this.#watch.begin();
       void this.#lookAgainLater();
     }
     return outcome;
@@ -110,6 +125,11 @@ export class VmSession {
   /** @see detachDevice */
   detach(departing: Departing): Promise<Outcome> {
     return detachDevice(this.#client, departing, { waitMs: this.#timing.unplugWaitMs });
+  }
+
+  /** @see resetMachine */
+  reset(): Promise<Outcome> {
+    return this.#inTurn(() => resetMachine(this.#client));
   }
 
   /** Ends the connection; every call in progress comes back. */
@@ -131,8 +151,17 @@ export class VmSession {
   }
 
   #hear(event: QmpEvent): void {
-    if (event.name === "DEVICE_DELETED" && event.data.device !== undefined) {
-      this.#ears.onDeleted(event.data.device);
+    if (event.name === "DEVICE_DELETED") {
+      // device_del takes the path in the place of an id, and so do we (facts.md 2.1).
+      const name = event.data.device ?? event.data.path;
+      this.#goneMeanwhile.add(name);
+      this.#ears.onDeleted(name);
+    }
+    if (event.name === "RESET") {
+      this.#ears.onReset(event.data.guest);
+    }
+    if (event.name === "RESET" || event.name === "RESUME") {
+      this.#watch.begin();
     }
     this.#news.ring();
   }

@@ -34,16 +34,10 @@ import {
 import { Doorbell } from "./doorbell.js";
 import type { Tell, VmLinkOptions } from "./line.js";
 import { approveListener, findInTime } from "./process-search.js";
+import { resetMachine } from "./reset.js";
 import { type SocketChange, wakeOnSocketChange } from "./socket-watch.js";
-import { departedSince, glanceAt, isCutOff } from "./visit.js";
+import { departedSince, glanceAt, isCutOff, type Order } from "./visit.js";
 import { VisitPace } from "./visit-pace.js";
-
-/** Something that is asked of the VM, for one visit. */
-interface Order {
-  readonly run: (client: QmpClient) => Promise<void>;
-  /** Ends it without a visit. */
-  readonly refuse: () => void;
-}
 
 export class SharedLine {
   readonly #options: VmLinkOptions;
@@ -68,18 +62,19 @@ export class SharedLine {
   }
 
   attach(placement: Placement): Promise<Outcome> {
-    return this.borrow(
-      (client) => attachDevice(client, placement),
-      () => notConnected(this.#status, `attach ${placement.address} to ${this.#options.name}`),
-    );
+    return this.#ask((client) => attachDevice(client, placement), `attach ${placement.address} to`);
   }
 
   /** Never waits for the guest: whether it has let go is seen at later visits. */
   detach(id: string, address: PciAddress): Promise<Outcome> {
-    return this.borrow(
+    return this.#ask(
       (client) => detachDevice(client, { id, address }, { waitMs: 0 }),
-      () => notConnected(this.#status, `detach ${address} from ${this.#options.name}`),
+      `detach ${address} from`,
     );
+  }
+
+  reset(): Promise<Outcome> {
+    return this.#ask(resetMachine, "reset");
   }
 
   async look(): Promise<VmStatus> {
@@ -96,7 +91,7 @@ export class SharedLine {
     return this.#status;
   }
 
-  /** Has `act` done in the next visit; `refuse` gives the answer where there is none. */
+  /** Has `act` done in the next visit; else `refuse` answers. */
   borrow<T>(act: (client: QmpClient) => Promise<T>, refuse: () => T): Promise<T> {
     if (this.#status.kind !== "up") {
       return Promise.resolve(refuse());
@@ -150,6 +145,10 @@ export class SharedLine {
     }
     this.#status = { kind: "unknown" };
     this.#refuseAll();
+  }
+
+  #ask(act: (client: QmpClient) => Promise<Outcome>, what: string): Promise<Outcome> {
+    return this.borrow(act, () => notConnected(this.#status, `${what} ${this.#options.name}`));
   }
 
   /** Asks for a visit. */

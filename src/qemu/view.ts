@@ -8,7 +8,8 @@ import { type PciAddress, parseAddress } from "../core/address.js";
 import type { Attached, VmProcess, VmView } from "../core/vm.js";
 import type { JsonInteger } from "../qmp/json.js";
 import type { MemoryInfo } from "../qmp/results.js";
-import { unassignedBars } from "./bars.js";
+import { guestUse } from "./bars.js";
+import { readMigration } from "./migration.js";
 import { readInhabitants, readPortsOf } from "./ports.js";
 import {
   idOfPath,
@@ -34,8 +35,9 @@ const VFIO_TYPES: ReadonlySet<string> = new Set([HOTPLUG_VFIO, "vfio-pci-nohotpl
  * commands this program stands on.
  */
 export async function readView(client: QmpReader, process: VmProcess | null): Promise<VmView> {
-  const [status, machine, hasOwnFirmware, memory, [ports, attached]] = await Promise.all([
+  const [status, migration, machine, hasOwnFirmware, memory, [ports, attached]] = await Promise.all([
     client.execute("query-status"),
+    readMigration(client),
     client.execute("qom-get", { path: MACHINE, property: "type" }),
     readHasOwnFirmware(client),
     client.execute("query-memory-size-summary"),
@@ -45,6 +47,7 @@ export async function readView(client: QmpReader, process: VmProcess | null): Pr
   ]);
   return {
     runState: status.status,
+    ...(migration === null ? {} : { migration }),
     machine: typeof machine === "string" ? machine : "",
     hasOwnFirmware,
     memoryBytes: memoryBytes(memory),
@@ -71,10 +74,18 @@ async function readAttachedWithBars(
   if (attached.length === 0) {
     return attached;
   }
-  const unassigned = unassignedBars(await client.execute("query-pci"));
+  const uses = guestUse(await client.execute("query-pci"));
   return attached.map((entry) => {
-    const bars = entry.id === null ? undefined : unassigned.get(entry.id);
-    return bars === undefined ? entry : { ...entry, unassignedBars: bars };
+    if (entry.id === null) {
+      return entry;
+    }
+    // What the firmware has not found yet is not listed there.
+    const { isInUse, unassigned } = uses.get(entry.id) ?? { isInUse: false };
+    return {
+      ...entry,
+      ...(isInUse === undefined ? {} : { isInUse }),
+      ...(unassigned === undefined ? {} : { unassignedBars: unassigned }),
+    };
   });
 }
 

@@ -2,16 +2,18 @@
  * When a shared monitor is visited without anybody asking for it. Pure but for its own counters.
  *
  * At rest never. While somebody waits for news of a VM that answers, and while one does not answer, in growing
- * intervals.
+ * intervals, and a few times while a guest may take a device into use.
  */
 import type { VmProcess, VmStatus } from "../core/vm.js";
 import { type LinkTiming, nextWaitMs, waitMs } from "./dialling.js";
+import { GuestWatch } from "./guest-watch.js";
 
 /** Attempts that may be accepted and hung up on before that is told: a QEMU that is being killed does so. */
 const TOLERATED_HANG_UPS = 3;
 
 export class VisitPace {
   readonly #timing: LinkTiming;
+  readonly #watch: GuestWatch;
   #isNewsExpected = false;
   #newsMs: number;
   #retryMs: number;
@@ -19,6 +21,7 @@ export class VisitPace {
 
   constructor(timing: LinkTiming) {
     this.#timing = timing;
+    this.#watch = new GuestWatch(timing);
     this.#newsMs = timing.newsMs;
     this.#retryMs = timing.retryMs;
   }
@@ -36,6 +39,7 @@ export class VisitPace {
   /** Something was asked of the VM: news of it may come soon. */
   onOrder(): void {
     this.#newsMs = this.#timing.newsMs;
+    this.#watch.begin();
   }
 
   /** The socket has changed: a QEMU that starts binds it before it listens. */
@@ -68,13 +72,15 @@ export class VisitPace {
     if (process === null) {
       return this.#retryMs;
     }
-    return this.#isNewsExpected ? this.#newsMs : Number.POSITIVE_INFINITY;
+    const newsMs = this.#isNewsExpected ? this.#newsMs : Number.POSITIVE_INFINITY;
+    return Math.min(newsMs, this.#watch.waitMs(status.view));
   }
 
   /** It was waited for so long. */
   grow(status: VmStatus, process: VmProcess | null): void {
     if (status.kind === "up" && process !== null) {
       this.#newsMs = nextWaitMs(this.#newsMs, this.#timing);
+      this.#watch.passed();
     } else {
       this.#retryMs = nextWaitMs(this.#retryMs, this.#timing);
     }

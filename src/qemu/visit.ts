@@ -9,6 +9,13 @@ import { readView } from "./view.js";
 /** What a look at a VM that has greeted can come to. */
 export type Glance = Extract<VmStatus, { kind: "up" | "unreachable" }>;
 
+/** Something that is asked of the VM, for one visit. */
+export interface Order {
+  readonly run: (client: QmpClient) => Promise<void>;
+  /** Ends it without a visit. */
+  readonly refuse: () => void;
+}
+
 /** The code of a look that was not over while a visit may last. */
 const TOO_SLOW = "qmp.timeout";
 

@@ -13,7 +13,9 @@ import {
   type EmptyResult,
   emptyResult,
   type MemoryInfo,
+  type MigrationInfo,
   memoryInfo,
+  migrationInfo,
   type NameInfo,
   nameInfo,
   type ObjectPropertyInfo,
@@ -81,6 +83,7 @@ export interface QmpCommands {
   readonly "query-commands": { args: NoArguments; result: readonly CommandInfo[] };
   readonly "query-pci": { args: NoArguments; result: readonly PciInfo[] };
   readonly "query-memory-size-summary": { args: NoArguments; result: MemoryInfo };
+  readonly "query-migrate": { args: NoArguments; result: MigrationInfo };
   readonly "query-qmp-schema": { args: NoArguments; result: readonly SchemaInfo[] };
   readonly "qom-list": { args: ObjectArguments; result: readonly ObjectPropertyInfo[] };
   readonly "qom-get": { args: PropertyArguments; result: unknown };
@@ -139,6 +142,7 @@ export const QMP_COMMANDS: { readonly [K in QmpCommandName]: QmpCommandSpec<K> }
   "query-commands": row(noArguments, commandInfos),
   "query-pci": row(noArguments, pciInfos),
   "query-memory-size-summary": row(noArguments, memoryInfo),
+  "query-migrate": row(noArguments, migrationInfo),
   "query-qmp-schema": row(noArguments, schemaInfos),
   "qom-list": row(objectOf<ObjectArguments>({ path: text }), objectPropertyInfos),
   "qom-get": row(objectOf<PropertyArguments>({ path: text, property: text }), anything),

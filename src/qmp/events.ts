@@ -19,6 +19,11 @@ export interface ShutdownEventData {
   readonly reason: string;
 }
 
+/** How far a migration is, in QEMU's word. */
+export interface MigrationEventData {
+  readonly status: string;
+}
+
 export type NoEventData = Readonly<Record<string, unknown>>;
 
 /** Event name -> its data. */
@@ -27,7 +32,7 @@ export interface QmpEvents {
   readonly DEVICE_DELETED: DeviceEventData;
   /** Never seen for PCI on x86 (facts.md 3.1): handle it, do not wait for it. */
   readonly DEVICE_UNPLUG_GUEST_ERROR: DeviceEventData;
-  /** Up to three times for one reboot. */
+  /** Several times for one reboot. */
   readonly RESET: ShutdownEventData;
   readonly SHUTDOWN: ShutdownEventData;
   readonly STOP: NoEventData;
@@ -36,6 +41,8 @@ export interface QmpEvents {
   readonly SUSPEND: NoEventData;
   readonly WAKEUP: NoEventData;
   readonly GUEST_PANICKED: NoEventData;
+  /** Only where somebody has switched on the migration capability `events`: it is off by default. */
+  readonly MIGRATION: MigrationEventData;
 }
 
 export type QmpEventName = keyof QmpEvents;
@@ -59,6 +66,7 @@ export interface RawQmpEvent {
 }
 
 const deviceEventData = objectOf<DeviceEventData>({ device: optional(text), path: text });
+const migrationEventData = objectOf<MigrationEventData>({ status: text });
 const shutdownEventData = objectOf<ShutdownEventData>({ guest: flag, reason: text });
 
 /** Guards, one row per event. */
@@ -73,6 +81,7 @@ export const QMP_EVENTS: { readonly [K in QmpEventName]: Guard<QmpEvents[K]> } =
   SUSPEND: record,
   WAKEUP: record,
   GUEST_PANICKED: record,
+  MIGRATION: migrationEventData,
 };
 
 /** The event as one of the closed union, or undefined when this room does not understand it. */

@@ -69,6 +69,12 @@ export const memoryInfo = objectOf<MemoryInfo>({
   "plugged-memory": optional(wideInteger),
 });
 
+/** query-migrate; no `status` where there never was a migration. */
+export interface MigrationInfo {
+  readonly status?: string | undefined;
+}
+export const migrationInfo = objectOf<MigrationInfo>({ status: optional(text) });
+
 /** One member of a QOM object (qom-list): `type` may be `child<DRIVER>` or `link<DRIVER>`. */
 export interface ObjectPropertyInfo {
   readonly name: string;

@@ -79,6 +79,14 @@ export class Monitor {
     this.#client?.socket.pause();
   }
 
+  /** Hangs up on the client. */
+  cut(): void {
+    if (this.#client !== undefined) {
+      this.#client.isReady = false;
+      this.#client.socket.destroy();
+    }
+  }
+
   /** SIGCONT. */
   wake(): void {
     this.#isHung = false;

@@ -53,6 +53,10 @@ export interface SimQemuOptions {
   readonly memoryBytes?: number;
   /** True as with `-S`: state `prelaunch` until `cont`. */
   readonly isPaused?: boolean;
+  /** As with -no-reboot: what would reset the machine ends the process instead. */
+  readonly isRebootEnd?: boolean;
+  /** As with -no-shutdown: a guest that powers off leaves the process there, in the state `shutdown`. */
+  readonly isShutdownKept?: boolean;
   /** A co-operative guest by default. */
   readonly guest?: SimGuestOptions;
   /** User of the process; the one who plays root by default. Others need a simulation run by real root to be given nodes. */

@@ -9,7 +9,7 @@ import { SimulationError } from "./card.js";
 import type { SimGuestOptions } from "./guest.js";
 import { Monitor } from "./monitor.js";
 import type { SimProcess } from "./proc-tree.js";
-import type { SimQemuOptions } from "./qemu-options.js";
+import type { SimColdDevice, SimQemuOptions } from "./qemu-options.js";
 import type { SimArguments, SimReply } from "./reply.js";
 import { SimVm } from "./vm.js";
 import { runCommand } from "./vm-commands.js";
@@ -40,7 +40,7 @@ export class SimQemu {
   readonly socketPath: string;
   /** Every command of every process of this VM, in order. */
   readonly commands: RecordedCommand[] = [];
-  readonly #options: SimQemuOptions;
+  #options: SimQemuOptions;
   readonly #paths: string[];
   readonly #intercepts = new Map<string, CommandIntercept>();
   #guest: SimGuestOptions;
@@ -67,11 +67,19 @@ export class SimQemu {
 
   /** Process id; changes with every start. @throws {SimulationError} sim.misuse while it is not running. */
   get pid(): number {
-    return this.#running().pid;
+    return this.machine.pid;
+  }
+
+  /** The machine itself, of this process. @throws {SimulationError} sim.misuse while it is not running. */
+  get machine(): SimVm {
+    if (this.#vm === undefined) {
+      throw new SimulationError(`cannot speak to QEMU on ${this.socketPath}: it is not running`);
+    }
+    return this.#vm;
   }
 
   get runState(): string {
-    return this.#running().runState();
+    return this.machine.runState();
   }
 
   /** How many connections this process has served, on all of its sockets. */
@@ -81,9 +89,7 @@ export class SimQemu {
 
   /** Ids (or QOM paths) of the devices in the VM, ports included, oldest first. */
   deviceIds(): string[] {
-    return this.#running()
-      .topology.devices()
-      .map((device) => device.id ?? device.path);
+    return this.machine.topology.devices().map((device) => device.id ?? device.path);
   }
 
   /** Addresses of the host's devices in the VM, oldest first. */
@@ -125,7 +131,7 @@ export class SimQemu {
 
   /** Opens another QMP socket, now and at every later start. */
   async addMonitor(path: string): Promise<void> {
-    const vm = this.#running();
+    const vm = this.machine;
     const monitor = this.#monitor(path);
     await monitor.listen();
     this.#paths.push(path);
@@ -180,17 +186,32 @@ export class SimQemu {
     this.#vm?.behave(guest);
   }
 
-  /** The guest throws a device out: an unsolicited DEVICE_DELETED. */
-  ejectFromGuest(id: string): void {
-    this.#running().eject(id);
+  /** The next process has these devices on its command line. */
+  coldPlugFromNow(coldDevices: readonly SimColdDevice[]): void {
+    this.#options = { ...this.#options, coldDevices };
   }
 
-  guestReboot(): void {
-    this.#running().guestReboot();
+  /** The guest throws a device out: an unsolicited DEVICE_DELETED. */
+  ejectFromGuest(id: string): void {
+    this.machine.eject(id);
+  }
+
+  /** The guest reboots. Resolves at once, or, with -no-reboot, when the process has ended. */
+  async guestReboot(): Promise<void> {
+    this.machine.guestReboot();
+    await this.#ending;
+  }
+
+  /** Cuts every client's connection; what happens in `act` is heard by nobody. */
+  cutLinks(act: () => void): void {
+    for (const monitor of this.#monitors) {
+      monitor.cut();
+    }
+    act();
   }
 
   async guestPoweroff(): Promise<void> {
-    this.#running().guestPoweroff();
+    this.machine.guestPoweroff();
     await this.#ending;
   }
 
@@ -273,12 +294,5 @@ export class SimQemu {
     for (const monitor of this.#monitors) {
       monitor.emit(event);
     }
-  }
-
-  #running(): SimVm {
-    if (this.#vm === undefined) {
-      throw new SimulationError(`cannot speak to QEMU on ${this.socketPath}: it is not running`);
-    }
-    return this.#vm;
   }
 }

@@ -13,6 +13,8 @@ export interface CommandedVm {
   readonly memoryBytes: number;
   readonly topology: Topology;
   runState(): string;
+  /** What query-migrate says; `null` before the first migration. */
+  migration(): string | null;
   pci(): unknown[];
   add(args: SimArguments): Promise<SimReply>;
   del(idOrPath: string): SimReply;
@@ -55,6 +57,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["query-version", question(() => QEMU_VERSION)],
   ["query-commands", question(() => [...COMMANDS.keys()].map((name) => ({ name })))],
   ["query-memory-size-summary", question((vm) => ({ "base-memory": vm.memoryBytes, "plugged-memory": 0 }))],
+  ["query-migrate", question((vm) => (vm.migration() === null ? {} : { status: vm.migration() }))],
   ["query-pci", question((vm) => vm.pci())],
   ["qom-list", { takes: { path: true }, run: (vm, args) => qomList(vm.topology, String(args["path"])) }],
   [

@@ -37,7 +37,10 @@ export class SimVm implements CommandedVm, VfioUser {
   readonly #timers: SimTimers;
   readonly #guest: SimGuest;
   readonly #context: DeviceAddContext;
+  readonly #isRebootEnd: boolean;
+  readonly #isShutdownKept: boolean;
   #runState: string;
+  #migration: string | null = null;
   /** Whether a guest has ever run in this process: it numbers the buses. */
   #hasBooted: boolean;
 
@@ -62,6 +65,8 @@ export class SimVm implements CommandedVm, VfioUser {
       machine === "microvm" ? "native" : (options.mode ?? "acpi"),
       options.firmware,
     );
+    this.#isRebootEnd = options.isRebootEnd === true;
+    this.#isShutdownKept = options.isShutdownKept === true;
     this.#runState = options.isPaused === true ? "prelaunch" : "running";
     this.#hasBooted = options.isPaused !== true;
     this.#timers = new SimTimers(options.speed ?? DEFAULT_SPEED);
@@ -89,6 +94,21 @@ export class SimVm implements CommandedVm, VfioUser {
     return this.#runState;
   }
 
+  migration(): string | null {
+    return this.#migration;
+  }
+
+  /** Somebody else moves the guest: how far that is, and the run state that goes with it. */
+  migrate(status: string, runState = this.#runState): void {
+    const hasStopped = this.#runState === "running" && runState !== "running";
+    this.#migration = status;
+    this.#runState = runState;
+    if (hasStopped) {
+      this.#guest.stopped();
+      this.#emit("STOP");
+    }
+  }
+
   behave(guest: SimGuestOptions): void {
     this.#guest.behave(guest);
   }
@@ -98,6 +118,9 @@ export class SimVm implements CommandedVm, VfioUser {
   }
 
   async add(args: SimArguments): Promise<SimReply> {
+    if (this.#isMigrating()) {
+      return fault("device_add not allowed while migrating");
+    }
     const added = addDevice(this.#context, args);
     if (!("driver" in added)) {
       return added;
@@ -116,6 +139,9 @@ export class SimVm implements CommandedVm, VfioUser {
     const device = this.topology.find(idOrPath);
     if (device === undefined) {
       return deviceNotFound(idOrPath);
+    }
+    if (this.#isMigrating()) {
+      return fault("device_del not allowed while migrating");
     }
     if (device.bus.mode === null) {
       return fault(`Bus '${device.bus.name}' does not support hotplugging`);
@@ -143,6 +169,10 @@ export class SimVm implements CommandedVm, VfioUser {
   }
 
   reset(): void {
+    if (this.#isRebootEnd) {
+      this.#end("host-qmp-system-reset", false);
+      return;
+    }
     this.#emit("RESET", { guest: false, reason: "host-qmp-system-reset" });
     this.#guest.reset();
   }
@@ -152,19 +182,30 @@ export class SimVm implements CommandedVm, VfioUser {
   }
 
   quit(): void {
-    this.#emit("SHUTDOWN", { guest: false, reason: "host-qmp-quit" });
-    this.#onExit(false);
+    this.#end("host-qmp-quit", false);
   }
 
-  /** The guest reboots by itself; hot-plugged devices stay (facts.md 3). */
+  /** The guest reboots by itself; hot-plugged devices stay (facts.md 3). Linux resets the machine three times. */
   guestReboot(): void {
-    this.#emit("RESET", { guest: true, reason: "guest-reset" });
+    if (this.#isRebootEnd) {
+      this.#end("guest-reset", true);
+      return;
+    }
+    for (const _ of [1, 2, 3]) {
+      this.#emit("RESET", { guest: true, reason: "guest-reset" });
+    }
     this.#guest.reset();
   }
 
   guestPoweroff(): void {
-    this.#emit("SHUTDOWN", { guest: true, reason: "guest-shutdown" });
-    this.#onExit(false);
+    if (this.#isShutdownKept) {
+      this.#emit("SHUTDOWN", { guest: true, reason: "guest-shutdown" });
+      this.#runState = "shutdown";
+      this.#guest.stopped();
+      this.#emit("STOP");
+      return;
+    }
+    this.#end("guest-shutdown", true);
   }
 
   /** The guest throws a device out. @throws {SimulationError} sim.misuse when there is none of that id. */
@@ -195,6 +236,15 @@ export class SimVm implements CommandedVm, VfioUser {
     for (const address of this.#host.vfio.heldBy(this)) {
       this.#host.vfio.close(address);
     }
+  }
+
+  #end(reason: string, isByGuest: boolean): void {
+    this.#emit("SHUTDOWN", { guest: isByGuest, reason });
+    this.#onExit(false);
+  }
+
+  #isMigrating(): boolean {
+    return !["none", "completed", "failed", "cancelled"].includes(this.#migration ?? "none");
   }
 
   #insertCold(device: SimColdDevice): void {

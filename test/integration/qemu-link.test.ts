@@ -118,7 +118,7 @@ describe("a VM that runs", () => {
     await heard.until(is("up"), 1);
     await delay(200);
     expect(looks() - before).toBe(1);
-    expect(heard.all).toHaveLength(2);
+    expect(heard.all.filter(is("up"))).toHaveLength(2);
   });
 
   it("tells of a device that the guest threw out, then of the VM without it", async () => {
@@ -323,3 +323,73 @@ async function resourcesLeft(): Promise<string[]> {
   }
   return resources();
 }
+
+describe("what happens in a VM unasked", () => {
+  it("is in no look that had begun before: a device that has left is not told as being there", async () => {
+    const { link, heard } = open();
+    await heard.until(is("up"));
+    await link.attach(PLACEMENT);
+    // The look has read the devices by then, and asks for their BARs.
+    const stop = vm.intercept("query-pci", () => {
+      stop();
+      vm.ejectFromGuest(ID);
+      return undefined;
+    });
+    expect(await link.look()).toMatchObject({ kind: "up", view: { attached: [] } });
+    expect(heard.all.filter(({ kind }) => kind === "device-deleted")).toHaveLength(1);
+  });
+
+  it("is told when a lost link is back, before what is seen then", async () => {
+    const { link, heard } = open();
+    await heard.until(is("up"));
+    await link.attach(PLACEMENT);
+    await link.look();
+    const before = heard.all.length;
+    vm.cutLinks(() => vm.ejectFromGuest(ID));
+    await heard.until(is("up"), before);
+    expect(heard.all.slice(before)).toMatchObject([
+      { kind: "device-deleted", id: ID },
+      { kind: "vm-seen", status: { view: { attached: [] } } },
+    ]);
+  });
+
+  it("is not told of another process: that one never had the device", async () => {
+    const { link, heard } = open();
+    await heard.until(is("up"));
+    await link.attach(PLACEMENT);
+    await link.look();
+    await vm.kill();
+    const before = heard.all.length;
+    await vm.start();
+    await heard.until(is("up"), before);
+    expect(heard.all.filter(({ kind }) => kind === "device-deleted")).toEqual([]);
+  });
+
+  it("is told where it is a reset, by whom, as often as QEMU says it, and looked at once", async () => {
+    const { link, heard } = open();
+    await heard.until(is("up"));
+    await vm.guestReboot();
+    await heard.until(is("up"), 1);
+    expect(heard.all.map((signal) => (signal.kind === "vm-reset" ? signal.isByGuest : signal.kind))).toEqual([
+      "vm-seen",
+      true,
+      true,
+      true,
+      "vm-seen",
+    ]);
+    expect(await link.reset()).toEqual({ kind: "done" });
+    await heard.until((signal) => signal.kind === "vm-reset" && !signal.isByGuest);
+  });
+});
+
+describe("a reset that is ordered", () => {
+  it("is cancelled while there is no connection", async () => {
+    await vm.kill();
+    const { link, heard } = open();
+    await heard.until(is("absent"));
+    expect(await link.reset()).toMatchObject({
+      kind: "cancelled",
+      detail: expect.stringContaining("cannot reset a"),
+    });
+  });
+});

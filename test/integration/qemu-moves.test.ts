@@ -46,7 +46,7 @@ describe("attaching", () => {
     expect(await attachDevice(client, PLACEMENT)).toEqual({ kind: "done" });
     const sent = vm.commands.find((command) => command.name === "device_add");
     expect(sent?.arguments).toEqual({ driver: "vfio-pci", host: CARD, id: ID, bus: "rp0", addr: "0" });
-    expect((await readView(client, null)).attached).toEqual([
+    expect((await readView(client, null)).attached).toMatchObject([
       {
         path: `/machine/peripheral/${ID}`,
         id: ID,

@@ -107,6 +107,16 @@ const PROVOCATIONS: Readonly<Record<QemuRow, Provocation>> = {
     },
     reason: "guest-busy",
   },
+  migrating: {
+    options: withPort,
+    provoke: async (stage) => {
+      // So slow that it is still under way when the device comes.
+      await stage.client.executeRaw("migrate-set-parameters", { "max-bandwidth": 4096 });
+      await stage.client.executeRaw("migrate", { uri: "exec:cat > /dev/null" });
+      await add({})(stage);
+    },
+    reason: "migrating",
+  },
   "unplug-pending": {
     options: withPort,
     provoke: async (stage) => {

@@ -19,7 +19,7 @@ import {
 import type { Protection } from "../../src/core/protection.js";
 import { compileSelector, type RawSelector } from "../../src/core/selector.js";
 import type { Attached, Port, VmProcess, VmStatus, VmView } from "../../src/core/vm.js";
-import { emptyWorld, type World } from "../../src/core/world.js";
+import { emptyWorld, type Unplug, type World } from "../../src/core/world.js";
 
 export function anAddress(text: string): PciAddress {
   const address = parseAddress(text);
@@ -175,6 +175,23 @@ export function aLease(device: Device, vm: string, facts: Partial<Lease> = {}): 
     identity: identityOf(device),
     appearance: device.appearance,
     original: { driver: "nouveau", override: null },
+    ...facts,
+  };
+}
+
+/** A device that VM `a` was asked for once, just now. */
+export function anUnplug(address: string, facts: Partial<Unplug> = {}): Unplug {
+  const parsed = anAddress(address);
+  return {
+    vm: "a",
+    id: qemuIdOf(parsed),
+    address: parsed,
+    process: "4711:100",
+    mode: "acpi",
+    firstAskedMs: 1_000_000,
+    askedMs: 1_000_000,
+    times: 1,
+    timesSinceReset: 1,
     ...facts,
   };
 }

@@ -99,6 +99,8 @@ function consequences(world: World, step: Step): Signal[] {
           ),
         })),
       ];
+    case "reset":
+      return [];
     case "release":
       return [
         drivers(world, new Map([[step.address, world.leases.get(step.address)?.original?.driver ?? null]])),

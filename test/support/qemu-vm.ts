@@ -15,6 +15,8 @@ export interface QemuVmOptions {
   readonly machine?: string;
   /** Further arguments, split at spaces. */
   readonly args?: string;
+  /** More of them, each as it is. */
+  readonly more?: readonly string[];
   readonly path?: string;
 }
 
@@ -31,11 +33,12 @@ export class QemuVm implements AsyncDisposable {
   constructor(options: QemuVmOptions = {}) {
     this.#folder = options.path === undefined ? mkdtempSync(join(tmpdir(), "pciplug-vm-")) : undefined;
     this.path = options.path ?? join(this.#folder ?? "", "qmp.sock");
-    const { binary = "qemu-system-x86_64", machine = "q35", args = "" } = options;
+    const { binary = "qemu-system-x86_64", machine = "q35", args = "", more = [] } = options;
     this.#binary = binary;
     this.argv = [
       ...["-M", machine, "-accel", "tcg", "-S", "-m", "64", "-display", "none", "-nodefaults"],
       ...args.split(/\s+/).filter((arg) => arg !== ""),
+      ...more,
     ];
   }
 

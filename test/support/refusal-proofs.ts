@@ -29,6 +29,7 @@ export const REFUSAL_PROOFS = {
   "argument-wrong": qemu,
   "no-host-given": qemu,
   "guest-blinking": qemu,
+  migrating: qemu,
   "unplug-pending": qemu,
   "machine-not-made": qemu,
   "device-absent": qemu,

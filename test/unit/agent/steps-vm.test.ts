@@ -33,6 +33,10 @@ function stage(...answers: readonly Outcome[]) {
       asked.push(`detach ${address}`);
       return { kind: "done" };
     },
+    reset: async () => {
+      asked.push("reset");
+      return left.shift() ?? { kind: "done" };
+    },
     look: async () => {
       asked.push("look");
       return up();

@@ -66,6 +66,35 @@ describe("the status for people", () => {
     expect(lines.at(-1)).toMatch(/^0000:02:00\.0 +\?:\? +\? +- +- +- +held +not known on this host: vendor$/);
   });
 
+  it("says how far a device is, and what its guest makes of it", () => {
+    const [device] = aStatus.devices;
+    const taken = { leased: true, bound: true, sent: false, taken: true };
+    const why = (passage: NonNullable<NonNullable<typeof device>["passage"]>, held: string | null = null) =>
+      renderStatus({ ...aStatus, devices: [{ ...device!, held, passage }] }).at(-1);
+    expect(why({ ...taken, seen: true })).toMatch(/attached +in use by the guest$/);
+    expect(why({ ...taken, seen: false })).toMatch(/attached +not \(yet\) in use by the guest$/);
+    expect(why({ ...taken, seen: null })).toMatch(/attached$/);
+    expect(why({ ...taken, taken: false, sent: true, seen: null })).toMatch(/QEMU was told to take it$/);
+    expect(why({ ...taken, seen: true }, "overdue")).toMatch(/attached +overdue$/);
+  });
+
+  it("says what a VM was asked to let go of, how often and for how long, and that its guest is being moved", () => {
+    const times = { since: "2026-01-02T03:04:05.000Z", lastAsked: "2026-01-02T03:04:32.000Z", forMs: 27_400 };
+    const leaving = { address: "0000:65:00.0", id: "x", mode: "native" as const, ...times };
+    const vm = {
+      ...aStatus.vms[1]!,
+      migration: "active",
+      leaving: [
+        { ...leaving, state: "overdue" as const, times: 3 },
+        { ...leaving, state: "pending" as const, times: 1, mode: "unknown" as const },
+      ],
+    };
+    const lines = renderStatus({ ...aStatus, vms: [vm] });
+    expect(lines).toContain("b: 0000:65:00.0 was asked to leave 3 times in 27 s, natively: overdue");
+    expect(lines).toContain("b: 0000:65:00.0 was asked to leave once in 27 s: pending");
+    expect(lines.some((line) => line.includes("running (migration: active)"))).toBe(true);
+  });
+
   it("cannot be made to move the cursor by a text from the host or a VM", () => {
     const vm = {
       name: "a",

@@ -6,14 +6,9 @@ import {
   type StatusResponse,
   statusResponse,
 } from "../../../src/control/schema.js";
+import { type DeviceReport, reportDevices } from "../../../src/core/device-report.js";
 import type { Explanation } from "../../../src/core/explanation.js";
-import {
-  type DeviceReport,
-  type PlanReport,
-  reportDevices,
-  reportPlan,
-  type VmReport,
-} from "../../../src/core/report.js";
+import { type PlanReport, reportPlan, type VmReport } from "../../../src/core/report.js";
 import { emptyWorld } from "../../../src/core/world.js";
 import { aPlan, aStatus } from "../../support/control-answers.js";
 

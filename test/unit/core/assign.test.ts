@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
-import { describeHeld } from "../../../src/core/held.js";
+import { describeHeld } from "../../../src/core/held-text.js";
 import { aDevice, aLease, anAddress, aPolicy, aRule, aWorld, protectedBy } from "../../support/builders.js";
 
 const gpu = anAddress("0000:65:00.0");

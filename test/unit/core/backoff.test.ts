@@ -4,7 +4,7 @@ import { NEXT_MOVES, RESTS, type RefusalReason } from "../../../src/core/next-mo
 import { retryHeld } from "../../../src/core/readiness.js";
 import type { StepOf } from "../../../src/core/step.js";
 import type { World } from "../../../src/core/world.js";
-import { aDevice, anAddress, aProcess, aWorld, up } from "../../support/builders.js";
+import { aDevice, anAddress, anUnplug, aProcess, aWorld, up } from "../../support/builders.js";
 
 const gpu = anAddress("0000:65:00.0");
 const sound = anAddress("0000:65:00.1");
@@ -101,15 +101,7 @@ describe("the rest after a refusal", () => {
   it("is no more than backing off while a VM is asked to let go of a member of the IOMMU group", () => {
     const world = afterRefusal("group-busy");
     expect(heldIn(world)).toMatchObject({ kind: "group-busy", iommuGroup: 0x65 });
-    const unplug = {
-      vm: "b",
-      id: "x",
-      address: sound,
-      mode: "native" as const,
-      firstAskedMs: 0,
-      askedMs: 0,
-      times: 1,
-    };
+    const unplug = anUnplug(sound, { vm: "b", id: "x", mode: "native" });
     expect(heldIn({ ...world, unplugs: new Map([["b/x", unplug]]) })?.kind).toBe("backing-off");
   });
 });

@@ -7,6 +7,7 @@ import {
   aDevice,
   aLease,
   anAddress,
+  anUnplug,
   aPolicy,
   aPort,
   aRule,
@@ -19,19 +20,12 @@ const gpu = "0000:65:00.0";
 const policy = aPolicy([aRule("r", { address: gpu }, "a")]);
 const awaited = (world: World) => [...vmsWithNewsToCome(world, planAll(world).held)];
 const bound = aDevice(gpu, { driver: "vfio-pci" });
-const unplug = {
-  vm: "a",
-  id: "pciplug-0000-65-00.0",
-  address: anAddress(gpu),
-  mode: "acpi",
-  firstAskedMs: 0,
-  askedMs: 999_999,
-  times: 1,
-} as const;
+const unplug = anUnplug(gpu, { firstAskedMs: 0, askedMs: 999_999 });
 
 describe("a VM of which news is expected", () => {
   it.each([
-    ["is not ready", up({ runState: "inmigrate" })],
+    ["is not ready", up({ runState: "internal-error" })],
+    ["is being migrated", up({ runState: "inmigrate" })],
     ["has no free port", up({ ports: [aPort("rp0", { kind: "plugged", by: ["x"] })] })],
   ])("%s, and a device waits for that", (_, status) => {
     expect(awaited(aWorld({ devices: [aDevice(gpu)], policy, vms: { a: status } }))).toEqual(["a"]);

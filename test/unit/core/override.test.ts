@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { assign } from "../../../src/core/assign.js";
 import type { Device } from "../../../src/core/device.js";
-import { describeHeld } from "../../../src/core/held.js";
+import { describeHeld } from "../../../src/core/held-text.js";
 import type { RuleTraits } from "../../../src/core/policy.js";
 import type { Protection } from "../../../src/core/protection.js";
 import { wishesOf } from "../../../src/core/wishes.js";

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type PciAddress, parseAddress } from "../../../src/core/address.js";
 import { assign } from "../../../src/core/assign.js";
 import { type Device, identityOf } from "../../../src/core/device.js";
-import { describeHeld } from "../../../src/core/held.js";
+import { describeHeld } from "../../../src/core/held-text.js";
 import { NO_INTENTS, type Pin } from "../../../src/core/intent.js";
 import type { RuleTraits } from "../../../src/core/policy.js";
 import { readRecording } from "../../../src/host/recording.js";

@@ -63,7 +63,7 @@ describe("plan: arrivals", () => {
       "vm-unreachable",
     ],
     ["the VM was not looked at yet", { kind: "unknown" } as const, "vm-unknown"],
-    ["the VM migrates in", up({ runState: "inmigrate" }), "vm-not-ready"],
+    ["the VM migrates in", up({ runState: "inmigrate" }), "migrating"],
     ["no port is free", up({ ports: [aPort("rp0", { kind: "plugged", by: ["x"] })] }), "no-free-port"],
     ["its process was not found", up({ process: null }), "process-unknown"],
     [

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "../../../src/core/device.js";
 import { identityOf } from "../../../src/core/device.js";
-import { describeHeld } from "../../../src/core/held.js";
+import { describeHeld } from "../../../src/core/held-text.js";
 import { NO_INTENTS, type PortPreference } from "../../../src/core/intent.js";
 import { plan } from "../../../src/core/plan.js";
 import type { RuleTraits } from "../../../src/core/policy.js";

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { planResponse, statusResponse } from "../../../src/control/schema.js";
 import type { Device } from "../../../src/core/device.js";
-import { reportDevices, reportPlan, reportStatus, reportVm } from "../../../src/core/report.js";
+import { reportDevices } from "../../../src/core/device-report.js";
+import { reportPlan, reportStatus, reportVm } from "../../../src/core/report.js";
 import {
   aDevice,
   aLease,
@@ -20,7 +21,12 @@ import {
 const gpu = aDevice("0000:01:00.0");
 const nvidia = aRule("nvidia", { vendor: "10de" }, "a");
 const known = { version: "1.2.3", pid: 7, startedAt: "2026-01-02T03:04:05.000Z" };
-const about = { ...known, file: "/etc/rules.yaml", wallTimeOf: (ms: number) => `wall ${ms}` };
+const about = {
+  ...known,
+  file: "/etc/rules.yaml",
+  now: () => 1_000_000,
+  wallTimeOf: (ms: number) => `wall ${ms}`,
+};
 
 function stateOf(world: Parameters<typeof reportDevices>[0], address: string): unknown {
   return reportDevices(world).find((device) => device.address === address)?.state;

@@ -46,6 +46,7 @@ const TEXTS: Readonly<Record<RefusalRow, string | readonly [qmpClass: string, de
   "group-not-viable": "vfio 0000:02:00.0: group 10 is not viable",
   memlock:
     "vfio 0000:01:00.0: failed to setup container for group 9: memory listener initialization failed: Region pc.ram: vfio_dma_map(0x55e0c91b2c00, 0x0, 0xc0000, 0x7f39fbe00000) = -12 (Cannot allocate memory)",
+  migrating: "device_add not allowed while migrating",
   "guest-blinking": "Hot-unplug failed: guest is busy (power indicator blinking)",
   "unplug-pending": "Device d1 is already in the process of unplug",
   "machine-not-made": "The command 'device_add' is permitted only after machine initialization has completed",

@@ -16,7 +16,7 @@ const EAGER_TIMES = 10;
 const SELDOM_MS = 60_000;
 /** A slot that blinks takes no request for a second or so. */
 const BUSY_MS = 1_000;
-/** One reboot of a guest is up to three RESETs (facts.md 7). */
+/** One reboot of a guest is several RESETs within a moment (facts.md 21). */
 const ONE_RESET_MS = 1_000;
 
 /** Time of the next request, in the clock of the world. */

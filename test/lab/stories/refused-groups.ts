@@ -27,6 +27,12 @@ export const refusedGroups = story(
     await assertRefusal(lab, await a.addByHand(first.address, "f", "port1"), "group-busy");
     await assertRefusal(lab, await b.addByHand(second.address, "again", "port2"), "already-attached");
     await b.qmp([{ execute: "device_del", arguments: { id: "s" } }]);
+    // QEMU closes the group a moment after it lists the device no more; until then no host driver gets a member of it.
+    const node = `/dev/vfio/${(await lab.host.facts(second.address))?.iommuGroup}`;
+    await lab.host.until(
+      `nobody has ${node} open`,
+      `! ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qE '${node}$'`,
+    );
     for (const card of [first, second]) await lab.host.giveBack(card.address);
 
     const card = await lab.cards.plug("nvme", 2);

@@ -121,7 +121,10 @@ function describeMoment(reason: Moment): string {
     case "node-access":
       return `the QEMU of ${reason.vm} (user ${reason.uid ?? "unknown"}) cannot open /dev/vfio/${reason.iommuGroup}, which was given to it: ${reason.detail}`;
     case "group-busy":
-      return `IOMMU group ${reason.iommuGroup} is in use: ${reason.detail}`;
+      // QEMU's own words do not name the group; ours do.
+      return reason.detail.startsWith("IOMMU group")
+        ? reason.detail
+        : `IOMMU group ${reason.iommuGroup} is in use: ${reason.detail}`;
     case "group-not-viable":
       return `IOMMU group ${reason.iommuGroup} cannot be used while ${reason.siblings.map(({ address, driver }) => `${address} is on driver ${driver}`).join(" and ")}`;
     case "foreign":

@@ -59,21 +59,38 @@ export function openRivals(
   claim: RankedRule,
   priority: number,
 ): readonly RankedRule[] {
-  return (found?.open ?? []).filter(
+  const { open = [], matches = [] } = found ?? {};
+  return open.filter(
     (other) =>
       vmsOf(other.rule).some((name) => name !== vm) &&
-      (other.rule.priority > priority || (other.rule.priority === priority && isRival(other, claim))),
+      (other.rule.priority > priority ||
+        (other.rule.priority === priority && isRival(other, claim, vm, [claim, ...matches]))),
   );
 }
 
-/** Whether one of two rules of the same priority would keep the other from a device. */
-function isRival(open: RankedRule, claim: RankedRule): boolean {
+/** Whether a rule of the same priority would keep another one's VM from a device, for which these rules speak, too. */
+function isRival(
+  open: RankedRule,
+  claim: RankedRule,
+  vm: string | null,
+  others: readonly RankedRule[],
+): boolean {
   const goesFirst = open.rank < claim.rank;
   if (open.rule.mode === "select") {
     return claim.rule.mode === "select" && goesFirst;
   }
-  const isShared = open.rule.onConflict === "first" && claim.rule.onConflict === "first";
-  return claim.rule.mode === "select" || !isShared || goesFirst;
+  // As two claims agree that are both known (exact-claims.ts).
+  const isAgreed =
+    open.rule.onConflict === "first" &&
+    others.some(
+      ({ rule, rank }) =>
+        rule.mode !== "select" &&
+        rule.onConflict === "first" &&
+        rule.priority === open.rule.priority &&
+        rank < open.rank &&
+        vmsOf(rule).some((name) => name === vm),
+    );
+  return claim.rule.mode === "select" || !isAgreed || goesFirst;
 }
 
 /** The keys on which these rules ask for what is not known of the device. */
